@@ -1,0 +1,1 @@
+"""From raw traffic to training rows: ingest, validate, scrub, split, synthesize."""

@@ -1,0 +1,1 @@
+"""From two models and the sealed rows to scores."""

@@ -1,0 +1,1 @@
+"""The ground floor: tables, memo, ledger, records, and the one door to any model."""

@@ -1,0 +1,114 @@
+"""Delta tables, a folder of tables a use case: every write is one transaction, every read names a version.
+
+The same code works on a local folder and on S3 (`s3://bucket/prefix`, credentials from the environment).
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipelines.foundation import records
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ATTEMPTS = 20
+
+
+class Lake(NamedTuple):
+    """The tables of one use case."""
+
+    root: str  # folder or s3:// URI that holds one folder a table
+
+    def version(self, table: str) -> int | None:
+        """The newest version of a table, None where it was never written."""
+        from deltalake import DeltaTable
+
+        if not DeltaTable.is_deltatable(self._uri(table)):
+            return None
+        return DeltaTable(self._uri(table)).version()
+
+    def read(self, table: str, version: int | None, columns: list[str] | None = None, where: str = "") -> "pa.Table":
+        """Rows of one version (None: no rows) as Arrow, typed as in `records`; `where` is an SQL condition.
+
+        Reads through delta-rs' own engine: a pyarrow scan of the same files aborts the process now and then at exit.
+        """
+        import pyarrow as pa
+        from deltalake import DeltaTable, QueryBuilder
+
+        schema = records.schema(table)
+        if columns is not None:
+            schema = pa.schema([schema.field(name) for name in columns])
+        if version is None:
+            return schema.empty_table()
+        names = ", ".join(f'"{name}"' for name in schema.names)
+        query = f"SELECT {names} FROM rows" + (f" WHERE {where}" if where else "")
+        engine = QueryBuilder().register("rows", DeltaTable(self._uri(table), version=version))
+        return pa.table(engine.execute(query)).cast(schema)
+
+    def replace(self, table: str, rows: "pa.Table | Iterable[dict]", **where: str) -> int:
+        """Replace the rows whose columns equal `where` (say `night="2026-11-20"`) in one transaction; returns the version.
+
+        Safe to repeat: the second time leaves the same rows. Without `where`, appends.
+        """
+        data = self._table(table, rows)
+        predicate = " AND ".join(f"{name} = '{_literal(value)}'" for name, value in where.items())
+        return _commit(lambda: self._write(table, data, predicate))
+
+    def append(self, table: str, rows: "pa.Table | Iterable[dict]") -> int:
+        """Add rows in one transaction; returns the version."""
+        return self.replace(table, rows)
+
+    def _write(self, table: str, data: "pa.Table", predicate: str) -> int:
+        from deltalake import DeltaTable, write_deltalake
+
+        uri = self._uri(table)
+        if not DeltaTable.is_deltatable(uri):
+            if "://" not in uri:
+                from pathlib import Path
+
+                Path(uri).mkdir(parents=True, exist_ok=True)
+            stats = ",".join(name for name in records.TABLES[table] if name in records.INDEXED)
+            DeltaTable.create(
+                uri,
+                schema=data.schema,
+                partition_by=["night"],
+                mode="ignore",
+                configuration={"delta.dataSkippingStatsColumns": stats},
+            )
+        if predicate:
+            write_deltalake(uri, data, mode="overwrite", predicate=predicate)
+        else:
+            write_deltalake(uri, data, mode="append")
+        return DeltaTable(uri).version()
+
+    def _uri(self, table: str) -> str:
+        records.TABLES[table]  # a KeyError names a table that the house does not have
+        return f"{self.root}/{table}"
+
+    def _table(self, table: str, rows: "pa.Table | Iterable[dict]") -> "pa.Table":
+        import pyarrow as pa
+
+        schema = records.schema(table)
+        if isinstance(rows, pa.Table):
+            return rows.select(schema.names).cast(schema)
+        return pa.Table.from_pylist(list(rows), schema=schema)
+
+
+def _literal(value: str) -> str:
+    return value.replace("'", "''")
+
+
+def _commit(write: Callable[[], int]) -> int:
+    """Run a whole write again when another writer was first: delta-rs appends are not blind (delta-rs #3890)."""
+    from deltalake.exceptions import CommitFailedError
+
+    for attempt in range(ATTEMPTS):
+        try:
+            return write()
+        except CommitFailedError:
+            if attempt == ATTEMPTS - 1:
+                raise
+            time.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 5)))
+    raise AssertionError("unreachable")

@@ -1,0 +1,125 @@
+"""One schema a table, in one place, with units: what every step may rely on when it reads the lake.
+
+`night` is the run that wrote a row (YYYY-MM-DD, the partition that a re-run replaces);
+`day` is the UTC date on which the traffic happened. They differ for late files and for the first night on old data.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROW = {
+    "row_id": "string",  # the source's own id, or a hash of the content
+    "file": "string",  # SHA-256 of the file's bytes
+    "source": "string",  # path or URI as a person would type it
+    "line": "int64",  # first line of the row in the file, from 1; Parquet: row number
+    "night": "string",
+    "day": "string",
+    "created_at": "timestamp",  # UTC, microseconds; null where the source has none
+    "conversation_id": "string",  # null where the source has none
+    "turn": "int64",  # from 1 within a conversation
+    "subject_id": "string",  # the person, for erasure
+    "text": "string",
+    "label": "string",
+    "reply": "string",
+    "attributes": "string",  # JSON object of the columns that the use case does not map
+}
+_EXAMPLE = {
+    "example_id": "string",  # hash of prompt, response and label
+    "group_id": "string",  # conversation, user or near-duplicate cluster: the unit of the split
+    "subject_id": "string",
+    "prompt": "string",  # the conversation so far, as the model reads it (before the system text)
+    "response": "string",
+    "label": "string",
+    "source": "string",  # traffic | synthetic | corrected
+    "parent_id": "string",  # example_id of the row a synthetic row was made from
+    "split": "string",  # train | test
+    "night": "string",
+    "day": "string",
+    "attributes": "string",
+}
+TABLES: dict[str, dict[str, str]] = {
+    "traffic": _ROW,
+    "clean": _ROW,  # validated and scrubbed
+    "files": {
+        "file": "string",
+        "source": "string",
+        "night": "string",
+        "bytes": "int64",
+        "encoding": "string",
+        "dialect": "string",
+        "read": "int64",
+        "accepted": "int64",
+        "quarantined": "int64",
+    },
+    "quarantine": {
+        "file": "string",
+        "source": "string",
+        "line": "int64",  # 0 where the whole file was refused
+        "night": "string",
+        "step": "string",  # ingest | validate | split
+        "reason": "string",  # one of a small set of snake_case words
+        "detail": "string",
+        "raw": "string",  # the row as it was read, cut at 10,000 characters
+    },
+    "examples": _EXAMPLE,
+    "synthetic": _EXAMPLE | {"model": "string", "prompt_version": "string", "seed": "int64", "method": "string"},
+    "predictions": {
+        "example_id": "string",
+        "group_id": "string",
+        "night": "string",
+        "model": "string",  # content key of the model that answered
+        "rendering": "string",  # hash of the rendered prompt's template and the generation settings
+        "label": "string",  # the label that was answered; null where none was
+        "response": "string",
+        "prompt_tokens": "int64",
+        "completion_tokens": "int64",
+        "seconds": "double",
+    },
+    "judgements": {
+        "example_id": "string",
+        "group_id": "string",
+        "night": "string",
+        "judge": "string",  # hash of model, prompt and parameters
+        "order": "string",  # AB: candidate first, BA: champion first
+        "winner": "string",  # candidate | champion | tie; null where unscored
+        "unscored": "string",  # why; null where scored
+        "raw": "string",
+    },
+    "scores": {
+        "example_id": "string",
+        "group_id": "string",
+        "night": "string",
+        "metric": "string",
+        "champion": "double",  # null: missing, never zero
+        "candidate": "double",
+    },
+    "memo": {
+        "night": "string",
+        "step": "string",
+        "key": "string",
+        "result": "string",  # JSON
+        "seconds": "double",
+        "at": "timestamp",
+    },
+    "ledger": {
+        "seq": "int64",
+        "at": "string",  # ISO 8601, UTC
+        "night": "string",
+        "kind": "string",  # verdict | promotion | look
+        "body": "string",  # JSON
+        "previous": "string",  # hash of the entry before
+        "hash": "string",
+    },
+}
+# Columns that may hold what a person wrote: kept out of Delta's log statistics, where an erased text would survive.
+INDEXED = ("file", "line", "night", "day", "row_id", "subject_id", "example_id", "group_id", "step", "key", "seq", "model", "metric")
+
+
+def schema(table: str) -> "pa.Schema":
+    """The Arrow schema of a table; raises KeyError for a table that the house does not have."""
+    import pyarrow as pa
+
+    types = {"string": pa.string(), "int64": pa.int64(), "double": pa.float64(), "timestamp": pa.timestamp("us", tz="UTC")}
+    return pa.schema([(name, types[kind]) for name, kind in TABLES[table].items()])

@@ -1,0 +1,1 @@
+"""What the day looks like: drift and status."""

@@ -1,0 +1,1 @@
+"""From scores to a verdict, and from a verdict to the registry."""

@@ -1,0 +1,185 @@
+"""The sections of the settings, each key declared once with its meaning: frozen, typed, unknown keys refused."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pipelines.errors import UserError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A frozen part of the settings that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Endpoint(Section):
+    """A model that answers: the embedded one, or any OpenAI-compatible server."""
+
+    kind: Literal["embedded", "openai"] = "embedded"
+    url: str = Field("", description="base URL that ends in /v1 (kind openai)")
+    model: str = Field("", description="model name sent to the server (kind openai)")
+    key_env: str = Field("", description="environment variable that holds the API key; empty: no key is sent")
+    in_flight: int = Field(8, ge=1, description="requests under way at once")
+    timeout_seconds: float = Field(120, gt=0, description="for one request")
+    attempts: int = Field(5, ge=1, description="tries for one request")
+
+
+class Profile(Section):
+    """Where things live and who does the work."""
+
+    state: str = Field(description="folder of everything that the embedded default writes; relative to the project")
+    lake: str = Field(description="folder or s3:// URI of the Delta tables")
+    mlflow: str = Field(description="MLflow tracking and registry URI")
+    artifacts: str = Field("", description="MLflow artifact root for new experiments; empty: the server decides")
+    data_folders: list[str] = Field([], description="folders searched for public data sets before their URL is asked")
+    endpoints: dict[str, Endpoint] = Field(description="name to endpoint; roles in a use case refer to these names")
+
+
+class Source(Section):
+    """Files to read: a folder, a glob, one file, an s3:// prefix, or a public file with a pinned checksum."""
+
+    path: str = Field(description="relative to the use case's folder, absolute, or s3://; globs allowed")
+    url: str = Field("", description="where the file is fetched from when no data folder holds it")
+    sha256: str = Field("", description="checksum that the file must have")
+    columns: dict[str, str] = Field({}, description="our column to the source's column")
+
+
+class Contract(Section):
+    """What the data must be (Great Expectations 1.x): type, kwargs, meta.reason."""
+
+    labels: list[str] = Field([], description="the closed label set")
+    max_text_bytes: int = Field(20_000, description="a longer cell is quarantined at ingest")
+    rows: list[dict[str, Any]] = Field([], description="expectations whose failing rows go to quarantine")
+    table: list[dict[str, Any]] = Field([], description="expectations whose failure stops the night")
+    min_rows: int = Field(1, description="rows of the night, below which the night stops")
+    max_quarantine_share: Share = Field(0.2, description="share of rows refused, above which the night stops")
+    max_age_days: int = Field(0, description="newest row at most this old at the night; 0: not checked")
+
+
+class Privacy(Section):
+    """What is replaced by a typed placeholder before anything is trained on or sent out."""
+
+    entities: list[Literal["EMAIL", "PHONE", "IBAN", "CARD", "SSN", "IP", "NAME"]] = ["EMAIL", "PHONE", "IBAN", "CARD", "SSN", "IP", "NAME"]
+    phone_regions: list[str] = Field(["GB", "US", "DE"], description="regions in which a number without + is read")
+    min_score: float = Field(0.4, description="Presidio's score below which a finding is ignored")
+
+
+class Split(Section):
+    """How rows are kept apart for good."""
+
+    test_share: Share = Field(0.2, description="share of groups that is sealed")
+    group_by: Literal["conversation", "subject", "row"] = "conversation"
+    near_duplicate: Share = Field(0.8, description="Jaccard similarity of word shingles from which two rows are one group")
+    context_turns: int = Field(1, ge=0, description="earlier turns of the conversation that the prompt holds")
+
+
+class Synthesis(Section):
+    """Rows that a model writes from train rows."""
+
+    rows_per_night: int = Field(0, ge=0, description="0: no synthesis")
+    rare_below: int = Field(20, description="labels with fewer train rows are filled first")
+    endpoint: str = "embedded"
+    prompt: str = Field("", description="file under prompts/")
+    temperature: float = 0.8
+    min_words: int = 3
+    max_words: int = 60
+    max_similarity: Share = Field(0.9, description="to the parent or any other row; above it, a near-copy")
+    min_real_share: Share = Field(0.7, description="of the training rows")
+    seed: int = 0
+
+
+class Task(Section):
+    """What the model reads and writes: one rendering for training, evaluation and serving."""
+
+    system: str = Field("", description="file under prompts/ with the system text; empty: an empty system text")
+    answer: Literal["label", "reply", "label_reply"] = Field("label_reply", description="what a completion holds, label on the first line")
+    label_words: bool = Field(True, description="write a label as words (card arrival) rather than its name (card_arrival)")
+    max_new_tokens: int = 64
+
+
+class Tuning(Section):
+    """LoRA supervised fine-tuning."""
+
+    max_rows: int = Field(0, description="newest training rows used; 0: all")
+    rows_per_label: int = Field(0, description="real rows a label, chosen by hash; 0: all")
+    epochs: float = 2
+    learning_rate: float = 1e-3
+    rank: int = 32
+    alpha: int = 32
+    batch_rows: int = 32
+    max_tokens: int = 256
+    seed: int = 0
+    checkpoint_seconds: float = 30
+
+
+class Judge(Section):
+    """One pairwise judge; advisory until it is admitted."""
+
+    endpoint: str = "embedded"
+    prompt: str = Field("", description="file under prompts/; empty: no judge")
+    max_items: int = Field(40, ge=0, description="items judged a night, both orders each")
+    max_unscored: Share = 0.2
+
+
+class Evaluation(Section):
+    """The sealed rows and what is measured on them."""
+
+    max_items: int = Field(0, description="sealed rows used, chosen by hash; 0: all")
+    judge: Judge = Judge()
+
+
+class Gate(Section):
+    """What a candidate must show."""
+
+    metrics: dict[str, float] = Field(description="metric to non-inferiority margin, in the metric's own units")
+    alpha: float = Field(0.05, gt=0, lt=0.5)
+    min_items: int = Field(30, description="fewer paired items: INSUFFICIENT_DATA")
+    looks: int = Field(30, description="evaluations against the sealed rows before the gate tightens")
+
+
+class Drift(Section):
+    """Tonight against the reference window."""
+
+    reference_days: int = 14
+    min_rows: int = Field(20, description="rows in either window below which drift is not judged")
+    share_threshold: Share = 0.05
+
+
+class UseCase(Section):
+    """One folder, one nightly DAG."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    description: str
+    owner: str = "data-engineering"
+    schedule: str = Field("0 2 * * *", description="cron, UTC, of the nightly DAG")
+    drift_schedule: str = "0 6 * * *"
+    sources: list[Source] = Field(min_length=1)
+    contract: Contract = Contract()
+    privacy: Privacy = Privacy()
+    split: Split = Split()
+    synthesis: Synthesis = Synthesis()
+    task: Task = Task()
+    tuning: Tuning = Tuning()
+    evaluation: Evaluation = Evaluation()
+    gate: Gate
+    drift: Drift = Drift()
+    folder: str = Field("", exclude=True, description="set by load: the use case's folder")
+
+    @model_validator(mode="after")
+    def _known_metrics(self) -> "UseCase":
+        allowed = {"label": {"accuracy", "macro_f1"}, "reply": {"rouge_l", "chrf"}}
+        names = (allowed["label"] if "label" in self.task.answer else set()) | (allowed["reply"] if "reply" in self.task.answer else set())
+        if wrong := set(self.gate.metrics) - names:
+            raise ValueError(f"gate.metrics: {sorted(wrong)} is not measured with task.answer {self.task.answer}; allowed: {sorted(names)}")
+        return self
+
+    def prompt(self, name: str) -> str:
+        """The text of a file under prompts/, empty for no name; raises UserError where it is missing."""
+        path = Path(self.folder, "prompts", name)
+        if name and not path.is_file():
+            raise UserError(f"{self.folder}/usecase.yaml names the prompt {name}, but {path} does not exist")
+        return path.read_text(encoding="utf-8").strip() if name else ""

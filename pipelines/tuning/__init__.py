@@ -1,0 +1,1 @@
+"""From training rows to an adapter: LoRA supervised fine-tuning."""
