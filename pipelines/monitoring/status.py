@@ -1,0 +1,68 @@
+"""Where a night stands: `python -m pipelines status --usecase support [--night 2026-11-20] [--json]`."""
+
+from pipelines.errors import UserError
+from pipelines.foundation.step import ORDER, Night, open_night, results
+
+SIDES = ("champion", "candidate", "difference", "low", "high")
+
+
+def read_status(usecase: str, profile: str, night: str = "") -> dict:
+    """The documented figures of one night, the newest where none is named; raises UserError where there is none."""
+    opened = open_night(usecase, profile, night or "9999-12-31")
+    if not night:
+        nights = opened.lake.read("memo", opened.lake.version("memo"), columns=["night"])["night"].to_pylist()
+        if not nights:
+            raise UserError(f"no night of {usecase} has run yet: `make nightly USECASE={usecase}` runs one")
+        opened = opened._replace(night=max(nights))
+    done = results(opened.lake, opened.night)
+    gate, evaluated = done.get("gate", {}), done.get("evaluate", {})
+    metrics = gate.get("metrics") or {name: dict.fromkeys(SIDES) | found for name, found in evaluated.get("metrics", {}).items()}
+    return {
+        "night": opened.night,
+        "rows": _rows(opened, done),
+        "metrics": {name: {side: found.get(side) for side in SIDES} for name, found in metrics.items()},
+        "verdict": gate.get("verdict"),
+        "champion_version": done.get("promote", {}).get("champion_version"),
+        "seconds": {name: done[name]["seconds"] for name in ORDER if name in done},
+        "model_calls": sum(found.get("model_calls", 0) for found in done.values()),
+    }
+
+
+def _rows(night: Night, done: dict[str, dict]) -> dict[str, int]:
+    """Counts of this night; every row read is accepted or quarantined."""
+    read = done.get("ingest", {}).get("read", 0)
+    quarantined = sum(done.get(name, {}).get("quarantined", 0) for name in ("ingest", "validate", "split"))
+    split = done.get("split", {})
+    return {
+        "read": read,
+        "accepted": read - quarantined,
+        "quarantined": quarantined,
+        "train": split.get("train", 0),
+        "test": split.get("test", 0),
+        "synthetic": done.get("synthesize", {}).get("rows", 0),
+    }
+
+
+def render(usecase: str, status: dict) -> str:
+    """The same as a table that a person reads."""
+    rows = status["rows"]
+    champion = f"version {status['champion_version']}" if status["champion_version"] else "the base model"
+    lines = [
+        f"{usecase}, night {status['night']}: {status['verdict'] or 'no verdict yet'}; champion: {champion}",
+        "",
+        f"  rows     {rows['read']} read = {rows['accepted']} accepted + {rows['quarantined']} quarantined; "
+        f"{rows['train']} train, {rows['test']} sealed test, {rows['synthetic']} synthetic",
+    ]
+    if status["metrics"]:
+        lines += ["", f"  {'metric':<12}{'champion':>10}{'candidate':>11}{'difference':>12}   interval"]
+        lines += [_metric(name, found) for name, found in status["metrics"].items()]
+    total = sum(status["seconds"].values())
+    slowest = sorted(status["seconds"].items(), key=lambda item: -item[1])[:4]
+    lines += ["", f"  work     {total:.0f} s ({', '.join(f'{name} {seconds:.0f}' for name, seconds in slowest)}), {status['model_calls']} model calls"]
+    return "\n".join(lines)
+
+
+def _metric(name: str, found: dict) -> str:
+    champion, candidate, difference, low, high = ("-" if found[side] is None else f"{found[side]:.3f}" for side in SIDES)
+    sign = "+" if found["difference"] is not None and found["difference"] > 0 else ""
+    return f"  {name:<12}{champion:>10}{candidate:>11}{sign + difference:>12}   {low} to {high}"
