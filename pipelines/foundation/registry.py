@@ -61,7 +61,7 @@ def champion(night: Night) -> Model:
         if not previous:
             return Model(BASE, None, None)
         version = registry.get_model_version(night.usecase.name, previous)
-    return Model(version.tags[KEY_TAG], version.version, version.source)
+    return Model(version.tags[KEY_TAG], str(version.version), version.source)
 
 
 def adapter_folder(night: Night, model: Model) -> Path | None:

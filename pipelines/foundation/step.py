@@ -74,7 +74,7 @@ def step(code: int, after: str = "", sections: tuple[str, ...] = (), extra: Call
             opened = open_night(usecase, profile, night)
             started = time.perf_counter()
             inputs = opened.before(after)["key"] if after else ""
-            own = [getattr(opened.usecase, section).model_dump() if section != "sources" else [s.model_dump() for s in opened.usecase.sources] for section in sections]
+            own = opened.usecase.model_dump(include=set(sections))
             key = fingerprint(name, code, opened.night, inputs, own, extra(opened) if extra else "")
             if (found := _recall(opened.lake, name, key)) is not None:
                 result = found | {"memo": True}
