@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pipelines.errors import UserError
+from pipelines.foundation import records
 from pipelines.foundation.lake import Lake
 from pipelines.sections import Profile, UseCase
 from pipelines.settings import load, parse_night
@@ -48,6 +49,11 @@ def results(lake: Lake, night: str) -> dict[str, dict]:
     """The newest result of each step of a night, by the step's name."""
     rows = lake.read("memo", lake.version("memo"), where=f"night = '{night}'").to_pylist()
     return {row["step"]: json.loads(row["result"]) for row in sorted(rows, key=lambda row: row["at"])}
+
+
+def versions(done: dict[str, dict]) -> dict[str, int]:
+    """Lineage: each table that the night's steps wrote, with the version that the last of them left."""
+    return {table: done[name][table] for name in ORDER for table in records.TABLES if isinstance(done.get(name, {}).get(table), int)}
 
 
 def open_night(usecase: str, profile: str, night: str) -> Night:

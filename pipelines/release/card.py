@@ -7,7 +7,7 @@ judged, what it cannot do. It is an artifact of the training run and the descrip
 from pathlib import Path
 
 from pipelines.foundation import embedded, registry
-from pipelines.foundation.step import Night, results, step
+from pipelines.foundation.step import Night, results, step, versions
 
 
 @step(code=1, after="promote", sections=("description", "owner"))
@@ -39,7 +39,7 @@ def _write(night: Night, done: dict[str, dict]) -> str:
         f"- Owner: {night.usecase.owner}. Compared with: {against}",
         "",
         "## Data",
-        f"- {tuned['rows']} training rows, {tuned['synthetic']} of them synthetic",
+        f"- {tuned['rows']} training rows, {tuned['synthetic_rows']} of them synthetic",
         f"- Tonight: {split['train']} train and {split['test']} sealed test rows in {split['groups']} groups, {split['duplicates']} exact duplicates left out",
         "- Personal data was replaced by typed placeholders before the split.",
         "",
@@ -50,7 +50,8 @@ def _write(night: Night, done: dict[str, dict]) -> str:
         "",
         *_judge(done["evaluate"].get("judge") or {}),
         "## Lineage",
-        *(f"- {key}: {value}" for key, value in _lineage(done).items()),
+        *(f"- table {table}: version {version}" for table, version in versions(done).items()),
+        f"- training run {tuned['run_id']}, gate {gate['key']}",
         "",
         "## Limits",
         "- A 135-million-parameter model unless the profile names another base: check its replies before customers see them.",
@@ -74,8 +75,3 @@ def _judge(judge: dict) -> list[str]:
         return []
     shown = ", ".join(f"{key} {value}" for key, value in judge.items() if isinstance(value, (int, float)) and not isinstance(value, bool))
     return [f"The judge is not admitted, so its figures are advice that the gate did not read: {shown}.", ""]
-
-
-def _lineage(done: dict[str, dict]) -> dict[str, object]:
-    tables = {f"table {table}": f"version {done[name][table]}" for name, table in (("ingest", "traffic"), ("scrub", "clean"), ("split", "examples"), ("evaluate", "scores"))}
-    return tables | {"training run": done["finetune"]["run_id"], "gate": done["gate"]["key"]}

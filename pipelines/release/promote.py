@@ -7,7 +7,7 @@ Every candidate becomes a model version with its verdict and lineage as tags and
 import logging
 
 from pipelines.foundation import ledger, registry
-from pipelines.foundation.step import Night, fingerprint, results, step
+from pipelines.foundation.step import Night, fingerprint, results, step, versions
 
 log = logging.getLogger("pipelines.promote")
 
@@ -49,8 +49,7 @@ def _register(night: Night, candidate: dict, champion: registry.Model, verdict: 
 
 def _tags(night: Night, candidate: dict, champion: registry.Model, verdict: str) -> dict[str, str]:
     """Lineage: the tables' versions, the settings, and what the version was compared with."""
-    done = results(night.lake, night.night)
-    tables = {f"nightshift.table.{table}": str(done[name][table]) for name, table in LINEAGE if table in done.get(name, {})}
+    tables = {f"nightshift.table.{table}": str(version) for table, version in versions(results(night.lake, night.night)).items()}
     return tables | {
         registry.KEY_TAG: candidate["model"],
         registry.NIGHT_TAG: night.night,
@@ -58,13 +57,3 @@ def _tags(night: Night, candidate: dict, champion: registry.Model, verdict: str)
         "nightshift.verdict": verdict,
         "nightshift.settings": fingerprint(night.usecase.model_dump()),
     }
-
-
-LINEAGE = (
-    ("ingest", "traffic"),
-    ("scrub", "clean"),
-    ("split", "examples"),
-    ("synthesize", "synthetic"),
-    ("evaluate", "predictions"),
-    ("evaluate", "scores"),
-)

@@ -32,7 +32,7 @@ def finetune(night: Night) -> dict:
     adapter = _keep(night, run_id, scratch / "adapter", figures)
     shutil.rmtree(scratch)
     synthetic = sum(row["source"] == "synthetic" for row in examples)
-    return {"adapter": adapter, "model": night.key, "run_id": run_id, "rows": len(rows), "synthetic": synthetic} | figures
+    return {"adapter": adapter, "model": night.key, "run_id": run_id, "rows": len(rows), "synthetic_rows": synthetic} | figures
 
 
 def _examples(night: Night) -> list[dict]:

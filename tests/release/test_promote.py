@@ -50,7 +50,7 @@ def night_with(verdict: str, date: str) -> str:
             model = mlflow.initialize_logged_model(name="adapter")
             client.log_model_artifacts(model.model_id, str(folder))
             mlflow.finalize_logged_model(model.model_id, "READY")
-        return {"adapter": f"models:/{model.model_id}", "model": night.key, "run_id": run.info.run_id, "rows": 90, "synthetic": 4}
+        return {"adapter": f"models:/{model.model_id}", "model": night.key, "run_id": run.info.run_id, "rows": 90, "synthetic_rows": 4}
 
     @step(code=1, after="finetune")
     def evaluate(night: Night) -> dict:
@@ -68,7 +68,7 @@ def night_with(verdict: str, date: str) -> str:
 
 def aliases(date: str) -> dict[str, str]:
     client = registry.client(open_night("small", "local", date))
-    return dict(client.get_registered_model("small").aliases)
+    return {alias: str(version) for alias, version in client.get_registered_model("small").aliases.items()}
 
 
 def test_only_promote_moves_the_champion(house: House) -> None:
