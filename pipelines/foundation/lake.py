@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipelines.errors import UserError
 from pipelines.foundation import records
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ATTEMPTS = 20
+DISK = ("No space left on device", "Disk quota exceeded", "Read-only file system", "Permission denied", "Operation not permitted")
 
 
 class Lake(NamedTuple):
@@ -54,7 +56,7 @@ class Lake(NamedTuple):
         """
         data = self._table(table, rows)
         predicate = " AND ".join(f"{name} = '{_literal(value)}'" for name, value in where.items())
-        return _commit(lambda: self._write(table, data, predicate))
+        return _commit(lambda: self._write(table, data, predicate), self._uri(table))
 
     def append(self, table: str, rows: "pa.Table | Iterable[dict]") -> int:
         """Add rows in one transaction; returns the version."""
@@ -100,9 +102,12 @@ def _literal(value: str) -> str:
     return value.replace("'", "''")
 
 
-def _commit(write: Callable[[], int]) -> int:
-    """Run a whole write again when another writer was first: delta-rs appends are not blind (delta-rs #3890)."""
-    from deltalake.exceptions import CommitFailedError
+def _commit(write: Callable[[], int], uri: str) -> int:
+    """Run a whole write again when another writer was first: delta-rs appends are not blind (delta-rs #3890).
+
+    Raises UserError where the disk is full or may not be written to.
+    """
+    from deltalake.exceptions import CommitFailedError, DeltaError
 
     for attempt in range(ATTEMPTS):
         try:
@@ -111,4 +116,9 @@ def _commit(write: Callable[[], int]) -> int:
             if attempt == ATTEMPTS - 1:
                 raise
             time.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 5)))
+        except (DeltaError, OSError) as error:  # delta-rs wraps the operating system's error in text
+            why = next((why for why in DISK if why in str(error)), None)
+            if why is None:
+                raise
+            raise UserError(f"{uri} could not be written: {why}; free the disk or mend the permissions, then run the step again") from None
     raise AssertionError("unreachable")

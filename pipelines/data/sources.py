@@ -1,0 +1,206 @@
+"""Where a use case's files are: its own folder, the profile's data folders, a URL, or S3; a checksum is held where one is given.
+
+A relative path is looked for in the use case's folder, then in each of the profile's data_folders (relative to the
+project), and is fetched from the source's `url` at last. In a folder every file counts except README* and hidden ones.
+"""
+
+import contextlib
+import datetime
+import errno
+import fnmatch
+import glob
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipelines.errors import UserError
+from pipelines.foundation.step import Night
+from pipelines.sections import Source
+from pipelines.settings import ROOT
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
+
+CHUNK = 1 << 20  # bytes
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class Found(NamedTuple):
+    """One file of a source."""
+
+    shown: str  # path or URI as a person would type it
+    name: str  # without its folder
+    place: int  # of its source in the use case
+    mark: str  # content fingerprint: SHA-256; the ETag for an object on S3, which is not fetched to be looked at
+    path: str  # where it lies; empty for S3
+
+
+def find(night: Night) -> list[Found]:
+    """Every file of every source, in the order of the sources; raises UserError where a source has none anywhere."""
+    found = []
+    for place, source in enumerate(night.usecase.sources):
+        files = _objects(source, place) if source.path.startswith("s3://") else _files(night, source, place)
+        if source.sha256:
+            _check(night, source, place, files)
+        found += files
+    return found
+
+
+def name_date(name: str) -> str:
+    """The date (YYYY-MM-DD) in a file's name, empty where there is none."""
+    for text in re.findall(r"(?<!\d)\d{4}-\d{2}-\d{2}(?!\d)", name):
+        with contextlib.suppress(ValueError):
+            return datetime.date.fromisoformat(text).isoformat()
+    return ""
+
+
+@contextlib.contextmanager
+def local(found: Found) -> Iterator[Path]:
+    """The file on this machine's disk for as long as it is read; an object on S3 is fetched into a temporary file."""
+    if found.path:
+        yield Path(found.path)
+        return
+    bucket, _, key = found.shown.removeprefix("s3://").partition("/")
+    with tempfile.TemporaryDirectory(prefix="nightshift-") as folder:
+        path = Path(folder, "object")
+        with disk(folder), _s3(found.shown) as client:
+            client.download_file(bucket, key, str(path))
+        yield path
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with disk(path), path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def disk(path: Path | str) -> Iterator[None]:
+    """A full disk or a missing permission as a UserError that names the path."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        raise UserError(
+            f"{error.filename or path}: {error.strerror}: free the disk or mend the permissions, then run the step again"
+        ) from None
+
+
+def _files(night: Night, source: Source, place: int) -> list[Found]:
+    """Files of a path on this machine, in the first place that has any."""
+    folders = [Path(night.usecase.folder), *(ROOT / folder for folder in night.profile.data_folders)]
+    searched = [Path(os.path.normpath(folder / source.path)) for folder in folders]
+    if Path(source.path).is_absolute():
+        searched = [Path(source.path)]
+    for path in searched:
+        files = _listed(path)
+        if files is not None:
+            return [Found(_shown(file), file.name, place, digest(file), str(file)) for file in files]
+    if source.url:
+        file = _download(night, source, place, searched)
+        return [Found(_shown(file), file.name, place, digest(file), str(file))]
+    raise UserError(
+        f"{_key(night, place)}.path {source.path!r} was found nowhere. Searched: {', '.join(map(str, searched))}. Put the data in one "
+        f"of these places, add a folder to data_folders in the profile, or give the source a url"
+    )
+
+
+def _listed(path: Path) -> list[Path] | None:
+    """The files that a path, a folder or a glob stands for; None where there is nothing."""
+    with disk(path):
+        if path.is_file():
+            return [path]
+        if path.is_dir():
+            return sorted(file for file in path.iterdir() if file.is_file() and _counts(file.name))
+        matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
+    return [file for file in matches if file.is_file() and _counts(file.name)] or None
+
+
+def _counts(name: str) -> bool:
+    return not name.startswith(".") and not name.upper().startswith("README")
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def _key(night: Night, place: int) -> str:
+    return f"{night.usecase.folder}/usecase.yaml: sources[{place}]"
+
+
+def _check(night: Night, source: Source, place: int, files: list[Found]) -> None:
+    if len(files) != 1:
+        raise UserError(f"{_key(night, place)}.sha256 is the checksum of one file, but {source.path!r} stands for {len(files)} files")
+    found = files[0].mark
+    if not files[0].path:
+        with local(files[0]) as path:
+            found = digest(path)
+    if found != source.sha256.lower():
+        raise UserError(
+            f"{files[0].shown} has the SHA-256 {found}, but {_key(night, place)}.sha256 expects {source.sha256}: "
+            f"this is another file than the one that was pinned; replace the file, or correct the checksum"
+        )
+
+
+def _download(night: Night, source: Source, place: int, searched: list[Path]) -> Path:
+    """The file of a URL, fetched once; it appears under its name only when it is whole and its checksum right."""
+    import requests
+
+    folder = Path(night.profile.state, "downloads", hashlib.sha256(source.url.encode()).hexdigest()[:16])
+    path = folder / (Path(source.url.split("?")[0]).name or "download")
+    with disk(folder):
+        if path.is_file() and source.sha256.lower() in ("", digest(path)):
+            return path
+        folder.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkstemp(dir=folder, prefix=".part-")[1])
+        try:
+            with requests.get(source.url, stream=True, timeout=60) as answer, part.open("wb") as out:
+                answer.raise_for_status()
+                for chunk in answer.iter_content(CHUNK):
+                    out.write(chunk)
+            if source.sha256:
+                _check(night, source, place, [Found(source.url, path.name, place, digest(part), str(part))])
+            part.replace(path)
+        except requests.RequestException as error:
+            places = ", ".join(map(str, searched))
+            raise UserError(
+                f"{_key(night, place)}.path {source.path!r} is in none of {places}, and its url could not be fetched: {error}. "
+                f"Put the file in one of these places, or add a folder to data_folders in the profile"
+            ) from None
+        finally:
+            part.unlink(missing_ok=True)
+    return path
+
+
+def _objects(source: Source, place: int) -> list[Found]:
+    """Objects under a prefix, or those that a glob stands for."""
+    bucket, _, pattern = source.path.removeprefix("s3://").partition("/")
+    prefix = re.split(r"[*?\[]", pattern)[0]
+    found = []
+    with _s3(source.path) as client:
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for item in page.get("Contents", []):
+                key = item["Key"]
+                name = key.rpartition("/")[2]
+                if name and _counts(name) and (prefix == pattern or fnmatch.fnmatchcase(key, pattern)):
+                    found.append(Found(f"s3://{bucket}/{key}", name, place, f"{item['ETag']} {item['Size']}", ""))
+    return sorted(found)
+
+
+@contextlib.contextmanager
+def _s3(uri: str) -> Iterator["BaseClient"]:
+    """A client that takes its endpoint and credentials from the environment (AWS_*); its errors name the URI."""
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield boto3.client("s3")
+    except (BotoCoreError, ClientError) as error:
+        raise UserError(
+            f"{uri} could not be read: {error}. Check the bucket, and AWS_ENDPOINT_URL and the credentials in the environment"
+        ) from None
