@@ -44,6 +44,9 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     command = options.command
     if command == "ingest" and options.source:
         _print(_load("data.ingest").inspect(options.source))
+    elif command == "gate" and options.scores and options.batch:
+        for found in _load("release.gate").decide_batch(options.scores, options.margin, options.alpha):
+            print(json.dumps(found))
     elif command == "gate" and options.scores:
         _print(_load("release.gate").decide_file(options.scores, options.margin, options.alpha))
     elif command == "scrub" and options.input:
@@ -89,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "gate":
             command.add_argument("--scores", default="", help="CSV or JSONL with columns item, group, champion, candidate")
             command.add_argument("--margin", type=float, default=0.03, help="non-inferiority margin in the score's units")
+            command.add_argument("--batch", action="store_true", help="a verdict for each value of the column draw, a line each")
             command.add_argument("--alpha", type=float, default=0.05, help="one-sided level")
         if name == "endpoint":
             command.add_argument("--port", type=int, default=8100, help="on 127.0.0.1")

@@ -102,18 +102,24 @@ class Task(Section):
 
 
 class Tuning(Section):
-    """LoRA supervised fine-tuning."""
+    """LoRA supervised fine-tuning: which rows, and how the adapter is trained."""
 
-    max_rows: int = Field(0, description="newest training rows used; 0: all")
-    rows_per_label: int = Field(0, description="real rows a label, chosen by hash; 0: all")
-    epochs: float = 2
-    learning_rate: float = 1e-3
-    rank: int = 32
-    alpha: int = 32
-    batch_rows: int = 32
-    max_tokens: int = 256
-    seed: int = 0
-    checkpoint_seconds: float = 30
+    max_rows: int = Field(0, ge=0, description="newest training rows used; 0: all")
+    rows_per_label: int = Field(0, ge=0, description="real rows a label, chosen by hash; 0: all")
+    epochs: float = Field(2, gt=0, description="passes over the rows; a fraction ends within a pass")
+    learning_rate: float = Field(1e-3, gt=0, description="peak step size of AdamW")
+    warmup_share: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises from 0")
+    schedule: Literal["cosine", "linear"] = Field("cosine", description="how the learning rate falls to 0 afterwards")
+    rank: int = Field(32, ge=1, description="rank of the adapter")
+    alpha: float = Field(32, gt=0, description="the adapter's output is scaled by alpha / rank")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of the adapter's inner activations dropped in training")
+    target_modules: Literal["all-linear"] | tuple[str, ...] = Field("all-linear", description="linears with an adapter, say [q_proj, v_proj]")
+    frozen_layers: int = Field(0, ge=0, description="lower layers without an adapter; they run once, not every epoch")
+    batch_rows: int = Field(32, ge=1, description="rows a step")
+    max_tokens: int = Field(256, ge=2, description="a longer row loses the beginning of its prompt")
+    average: float = Field(0.0, ge=0, lt=1, description="decay of the moving average of the weights that is kept; 0: the last weights")
+    seed: int = Field(0, description="order of the rows, first weights, dropout")
+    checkpoint_seconds: float = Field(30, ge=0, description="time between two checkpoints")
 
 
 class Judge(Section):
@@ -146,7 +152,7 @@ class Drift(Section):
 
     reference_days: int = 14
     min_rows: int = Field(20, description="rows in either window below which drift is not judged")
-    share_threshold: Share = 0.05
+    share_threshold: Share = Field(0.05, description="share of the rows that must have moved, beyond chance, before a column has drifted")
 
 
 class UseCase(Section):

@@ -83,6 +83,7 @@ TABLES: dict[str, dict[str, str]] = {
         "night": "string",
         "judge": "string",  # hash of model, prompt and parameters
         "order": "string",  # AB: candidate first, BA: champion first
+        "pair": "string",  # hash of the prompt, the reference and both answers
         "winner": "string",  # candidate | champion | tie; null where unscored
         "unscored": "string",  # why; null where scored
         "raw": "string",

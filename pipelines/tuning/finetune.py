@@ -13,6 +13,7 @@ from pipelines.errors import NightStopped
 from pipelines.foundation import embedded, registry, rendering
 from pipelines.foundation.step import Night, step
 from pipelines.tuning import loop
+from pipelines.tuning.batches import Row
 
 log = logging.getLogger("pipelines.finetune")
 
@@ -53,14 +54,14 @@ def _examples(night: Night) -> list[dict]:
     return sorted(newest[: tuning.max_rows or None], key=lambda row: row["example_id"])
 
 
-def _encode(night: Night, folder: Path, examples: list[dict]) -> list["loop.Row"]:
+def _encode(night: Night, folder: Path, examples: list[dict]) -> list[Row]:
     """Token ids of the prompt and of the completion with its end-of-turn token."""
     tokenizer = embedded.load_tokenizer(folder)
     system = night.usecase.prompt(night.usecase.task.system)
     prompts = [rendering.render(tokenizer, system, row["prompt"]) for row in examples]
     answers = [rendering.completion(night.usecase, row["label"], row["response"]) + tokenizer.eos_token for row in examples]
     ids = tokenizer([*prompts, *answers], add_special_tokens=False)["input_ids"]
-    return [loop.Row(prompt, answer) for prompt, answer in zip(ids[: len(prompts)], ids[len(prompts) :], strict=True)]
+    return [Row(prompt, answer) for prompt, answer in zip(ids[: len(prompts)], ids[len(prompts) :], strict=True)]
 
 
 def _open_run(night: Night) -> str:

@@ -1,0 +1,94 @@
+"""Metrics of one answer, in [0, 1]: accuracy of the label, ROUGE-L and chrF of the reply; and macro-F1 over all answers.
+
+A missing answer (none was produced) or a missing reference scores None, never zero; an answer that says nothing, or
+whose first line is no label, was produced and scores 0.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pipelines.foundation.macro_f1 import macro_f1
+from pipelines.foundation.rendering import Answer
+
+NAMES = {"label": ("accuracy",), "reply": ("rouge_l", "chrf"), "label_reply": ("accuracy", "rouge_l", "chrf")}
+WORD = re.compile(r"[a-z0-9]+")
+
+
+class Item(NamedTuple):
+    """A sealed row and what the two models answered; None: no answer was produced."""
+
+    example_id: str
+    group_id: str
+    gold: Answer
+    champion: Answer | None
+    candidate: Answer | None
+
+
+def score_items(task: str, items: Sequence[Item], night: str) -> list[dict]:
+    """Rows of the table `scores`, one an item and metric of the task (`label`, `reply` or `label_reply`)."""
+    return [
+        {
+            "example_id": item.example_id,
+            "group_id": item.group_id,
+            "night": night,
+            "metric": metric,
+            "champion": score(metric, item.gold, item.champion),
+            "candidate": score(metric, item.gold, item.candidate),
+        }
+        for metric in NAMES[task]
+        for item in items
+    ]
+
+
+def score(metric: str, gold: Answer, answer: Answer | None) -> float | None:
+    """One answer by one of NAMES."""
+    reference = gold.label if metric == "accuracy" else gold.response
+    if answer is None or reference is None:
+        return None
+    if metric == "accuracy":
+        return float(answer.label == reference)
+    return {"rouge_l": rouge_l, "chrf": chrf}[metric](reference, answer.response or "")
+
+
+def rouge_l(reference: str, answer: str) -> float:
+    """F-measure of the longest common subsequence of words: equal to rouge-score's rougeL without a stemmer.
+
+    rouge-score itself imports nltk, 2.6 s before the first score. The subsequence is counted by bits: Hyyrö, "Bit-parallel
+    LCS-length computation revisited", 2004.
+    """
+    words, written = WORD.findall(reference.lower()), WORD.findall(answer.lower())
+    if not words or not written:
+        return 0.0
+    places: dict[str, int] = {}
+    for place, word in enumerate(words):
+        places[word] = places.get(word, 0) | 1 << place
+    whole = open_places = (1 << len(words)) - 1
+    for word in written:
+        matched = open_places & places.get(word, 0)
+        open_places = (open_places + matched | open_places - matched) & whole
+    common = len(words) - open_places.bit_count()
+    precision, recall = common / len(written), common / len(words)
+    return 2 * precision * recall / (precision + recall) if common else 0.0
+
+
+def chrf(reference: str, answer: str) -> float:
+    """sacrebleu's sentence chrF (chrF2, character 6-grams) over 100, so that margins are in [0, 1]."""
+    from sacrebleu.metrics import CHRF
+
+    return CHRF().sentence_score(answer, [reference]).score / 100
+
+
+def summarise(task: str, items: Sequence[Item], rows: Sequence[dict]) -> dict[str, dict[str, float | None]]:
+    """Each metric's value of both models over the pairs that are whole, to 6 digits; None where there is no pair."""
+    found: dict[str, dict[str, float | None]] = {}
+    for metric in NAMES[task]:
+        pairs = [row for row in rows if row["metric"] == metric and row["champion"] is not None and row["candidate"] is not None]
+        means = {side: sum(row[side] for row in pairs) / max(len(pairs), 1) for side in ("champion", "candidate")}
+        found[metric] = {side: round(mean, 6) if pairs else None for side, mean in means.items()}
+    if "label" in task:
+        whole = [item for item in items if item.gold.label is not None and item.champion is not None and item.candidate is not None]
+        gold = [item.gold.label for item in whole]
+        sides = {"champion": [item.champion.label for item in whole], "candidate": [item.candidate.label for item in whole]}
+        found["macro_f1"] = {side: round(macro_f1(gold, answers), 6) if whole else None for side, answers in sides.items()}
+    return found
