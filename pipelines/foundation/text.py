@@ -46,7 +46,8 @@ def jaccard(one: frozenset[str], two: frozenset[str]) -> float:
 def near_duplicates(texts: Sequence[str], threshold: float) -> Iterator[tuple[int, int]]:
     """Pairs (i, j), i < j, enough to join all texts whose Jaccard similarity is at least `threshold` (above 0).
 
-    Texts of the same normal form are each paired with the first of them only. Deterministic; memory is 64 * 8 bytes a text.
+    Two texts that earlier pairs have joined already (single linkage) are not paired again. Deterministic; memory is 64 * 8
+    bytes a text.
     """
     first: dict[str, int] = {}
     distinct: list[int] = []
@@ -57,25 +58,37 @@ def near_duplicates(texts: Sequence[str], threshold: float) -> Iterator[tuple[in
         else:
             yield other, index
     sets = [shingles(texts[index]) for index in distinct]
-    for one, two in _candidates(_signatures(sets)):
-        if jaccard(sets[one], sets[two]) >= threshold:
-            yield distinct[one], distinct[two]
+    parents = list(range(len(sets)))
+
+    def root(place: int) -> int:
+        while parents[place] != place:
+            parents[place] = place = parents[parents[place]]
+        return place
+
+    for bucket in _buckets(_signatures(sets)):
+        groups: list[list[int]] = []  # of rows joined already, so that a thousand variants of a template take a thousand comparisons
+        for two in bucket:
+            mine, others = [two], []
+            for group in groups:
+                near = (one for one in group if root(one) == root(two) or jaccard(sets[one], sets[two]) >= threshold)
+                if (one := next(near, None)) is None:
+                    others.append(group)
+                    continue
+                if root(one) != root(two):
+                    parents[root(two)] = root(one)
+                    yield distinct[one], distinct[two]
+                mine += group
+            groups = [*others, mine]
 
 
-def _candidates(signatures: "np.ndarray") -> Iterator[tuple[int, int]]:
-    """Pairs of rows that share a band, each once."""
-    seen: set[tuple[int, int]] = set()
+def _buckets(signatures: "np.ndarray") -> Iterator[list[int]]:
+    """Rows that share a band of their signatures, two or more, in order."""
     width = PERMUTATIONS // BANDS
     for band in range(BANDS):
         buckets: dict[bytes, list[int]] = defaultdict(list)
         for index, row in enumerate(signatures[:, band * width : (band + 1) * width]):
             buckets[row.tobytes()].append(index)
-        for bucket in buckets.values():
-            for position, two in enumerate(bucket):
-                for one in bucket[:position]:
-                    if (one, two) not in seen:
-                        seen.add((one, two))
-                        yield one, two
+        yield from (bucket for bucket in buckets.values() if len(bucket) > 1)
 
 
 def _signatures(sets: Sequence[frozenset[str]]) -> "np.ndarray":

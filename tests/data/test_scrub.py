@@ -50,7 +50,7 @@ FOUND = [
 KEPT = [
     "I paid £4,184.25 on 2026-11-20 at 14:05:22, reference HV-48213",
     "the card 5555 5555 5555 4445 fails the checksum",
-    "DE89 3704 0044 0532 0130 01 fails the checksum",
+    "DE89370400440532013001 fails the checksum",
     "May I use Apple Pay in Paris? In April and August I will be in Florence Street",
     "My name is spelled wrong on your letters",
     "I'm Happy with Google Pay, this is Very good",
@@ -88,7 +88,9 @@ def test_an_unknown_region_is_named() -> None:
         privacy.build(Privacy(phone_regions=["GB", "ENGLAND"]))
 
 
-@pytest.mark.parametrize("text", ["a@" * 10_000, "a.b-" * 5000 + "@", "1" * 20_000, "+1 " * 6000, "Anna Maria " * 1800, "::1" * 6000, "1.2-3 " * 3000])
+@pytest.mark.parametrize(
+    "text", ["a@" * 10_000, "a.b-" * 5000 + "@", "1" * 20_000, "+1 " * 6000, "Anna Maria " * 1800, "::1" * 6000, "1.2-3 " * 3000]
+)
 def test_a_hostile_text_takes_no_long_time(detector: privacy.Detector, text: str) -> None:
     started = time.process_time()
     privacy.find(text, detector)

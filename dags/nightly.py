@@ -1,0 +1,59 @@
+"""# Nightly
+
+One DAG for each folder under `config/usecases`: takes the day's traffic, validates it, scrubs it, splits it so that
+nothing leaks, adds synthetic rows, fine-tunes, compares the candidate with the champion, and promotes it in the MLflow
+registry **only when the evidence says so**.
+
+**Inputs.** The sources named in `usecase.yaml`. Each step works on the tables that the step before it wrote, by version.
+
+**Parameters.** `night`: the day whose traffic is worked on; empty means the day before the run (a scheduled run at
+02:00 on the 21st works on the 20th; a backfill run of the logical date 21st too). `profile`: a file under
+`config/profiles`: where things live and who does the work.
+
+**Run it again?** Yes, at any time. A step whose inputs, settings and code are the same returns its stored result and
+does nothing; a night that was killed goes on where it stopped. To resume a failed run: mend what the message says,
+then *Clear* the failed task (or start a new run for the same night).
+
+**When it fails.** The task that failed tells why in the last lines of its log. A wrong setting or bad data (UserError,
+NightStopped) is not tried again: the message names the file and the key, or the rule that the data broke. Anything
+else is tried twice more, after 1 and 2 minutes. A failed night changes no champion: nothing is promoted before `gate`.
+
+**Where to look first.** The tab *Night* of the run: rows read and refused, the verdict with its figures, the model
+card. Then the log of the first red task. REJECT and INSUFFICIENT_DATA are verdicts, not failures.
+
+**Cost.** With the local profile nothing but CPU time: minutes for the sample, most of it in `finetune` and `evaluate`.
+`synthesize` and `evaluate` call a model; with a hosted endpoint their calls cost money, and are cached.
+
+**Owner.** The `owner` in `usecase.yaml`; alerts go to the connection `nightshift_alerts` where it exists.
+"""
+
+from airflow.sdk import DAG, chain, task
+
+from pipelines.data import ingest, scrub, split, synthesize, validate
+from pipelines.evaluation import evaluate
+from pipelines.release import card, gate, promote
+from pipelines.sections import UseCase
+from pipelines.tuning import finetune
+from plugins.defaults import HEAVY, NIGHT, PROFILE, check_usecases, shared
+
+
+def nightly(usecase: UseCase) -> None:
+    """One DAG; the order is the night's, each step reads what the one before it recorded."""
+    given = (usecase.name, PROFILE, NIGHT)
+    with DAG(f"nightly__{usecase.name}", schedule=usecase.schedule, tags=["nightly", usecase.name], doc_md=__doc__, **shared(usecase)):
+        chain(
+            task(ingest.ingest)(*given),
+            task(validate.validate)(*given),
+            task(scrub.scrub)(*given),
+            task(split.split)(*given),
+            task(synthesize.synthesize, **HEAVY)(*given),
+            task(finetune.finetune, **HEAVY)(*given),
+            task(evaluate.evaluate, **HEAVY)(*given),
+            task(gate.gate)(*given),
+            task(promote.promote)(*given),
+            task(card.publish_card)(*given),
+        )
+
+
+for found in check_usecases().sound:
+    nightly(found)

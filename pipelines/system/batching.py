@@ -1,0 +1,117 @@
+"""One thread that answers requests in batches: what waits when the model is free goes through it together.
+
+Notable: greedy requests of the same length limit share a batch, and their answers do not depend on their neighbours.
+A sampled request runs alone, so that its seed alone decides what is drawn.
+"""
+
+import queue
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future
+from typing import NamedTuple, Protocol
+
+BATCH_ROWS = 16
+WAIT_SECONDS = 0.01  # for others, after the first request
+
+
+class Asked(NamedTuple):
+    """One request."""
+
+    model: str
+    prompt: str  # rendered
+    max_tokens: int
+    temperature: float
+    seed: int
+    stop: tuple[str, ...]
+
+
+class Answered(NamedTuple):
+    """One answer."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: str
+    key: str  # content key of the model that wrote it
+
+
+class Answers(Protocol):
+    """What the thread asks."""
+
+    def answer(self, model: str, prompts: list[str], max_tokens: int, temperature: float, seed: int) -> list[Answered]:
+        """One answer a prompt."""
+        ...
+
+    def idle(self) -> None:
+        """Called between batches, at least every few seconds."""
+        ...
+
+
+class Batcher:
+    """Futures in, batches to the model, answers out."""
+
+    def __init__(self, models: Answers) -> None:
+        self._models = models
+        self._waiting: queue.Queue[tuple[Asked, Future[Answered]] | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
+        self._thread.start()
+
+    def submit(self, asked: Asked) -> "Future[Answered]":
+        """Queue a request; the future holds the answer or the model's error."""
+        future: Future[Answered] = Future()
+        self._waiting.put((asked, future))
+        return future
+
+    def close(self) -> None:
+        """Answer what waits, then end."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            batch, last = self._collect()
+            for same in _alike(batch):
+                self._answer(same)
+            if last:
+                return
+            self._models.idle()
+
+    def _collect(self) -> tuple[list[tuple[Asked, "Future[Answered]"]], bool]:
+        """What waits, up to a full batch; and whether the end was reached."""
+        batch: list[tuple[Asked, Future[Answered]]] = []
+        while len(batch) < BATCH_ROWS:
+            try:
+                item = self._waiting.get(timeout=WAIT_SECONDS if batch else 5)
+            except queue.Empty:
+                break
+            if item is None:
+                return batch, True
+            if item[1].set_running_or_notify_cancel():  # a client that hung up is not answered
+                batch.append(item)
+        return batch, False
+
+    def _answer(self, batch: list[tuple[Asked, "Future[Answered]"]]) -> None:
+        asked = batch[0][0]
+        try:
+            answers = self._models.answer(asked.model, [one.prompt for one, _ in batch], asked.max_tokens, asked.temperature, asked.seed)
+        except (RuntimeError, OSError, ValueError, MemoryError) as error:  # torch raises RuntimeError; this thread must live on
+            for _, future in batch:
+                future.set_exception(error)
+            return
+        for (one, future), answered in zip(batch, answers, strict=True):
+            future.set_result(_cut(answered, one.stop))
+
+
+def _alike(batch: Iterable[tuple[Asked, "Future[Answered]"]]) -> list[list[tuple[Asked, "Future[Answered]"]]]:
+    """Groups that one call can answer; a sampled request is a group of its own."""
+    groups: dict[object, list[tuple[Asked, Future[Answered]]]] = {}
+    for index, (asked, future) in enumerate(batch):
+        key = (asked.model, asked.max_tokens) if asked.temperature == 0 else index
+        groups.setdefault(key, []).append((asked, future))
+    return list(groups.values())
+
+
+def _cut(answered: Answered, stop: tuple[str, ...]) -> Answered:
+    """The text up to the first stop text."""
+    ends = [place for text in stop if (place := answered.text.find(text)) >= 0]
+    return answered._replace(text=answered.text[: min(ends)], finish_reason="stop") if ends else answered

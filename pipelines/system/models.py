@@ -1,0 +1,82 @@
+"""The models that the endpoint serves: the base, and the champion with its adapter merged in, taken up when it changes."""
+
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.foundation import registry, rendering
+from pipelines.foundation.step import Night
+from pipelines.system.batching import Answered
+
+if TYPE_CHECKING:
+    from pipelines.foundation.embedded import Loaded
+
+CHECK_SECONDS = 30
+log = logging.getLogger("pipelines.endpoint")
+
+
+class Models:
+    """Base and champion of one use case; only the batcher's thread calls `answer` and `idle`."""
+
+    def __init__(self, night: Night) -> None:
+        from pipelines.foundation import embedded
+
+        self._night = night
+        self._folder = embedded.prepare(Path(night.profile.state) / "models")
+        self._base = embedded.load(self._folder)
+        self._champion: Loaded = self._base
+        self._checked = 0.0
+        self._system = night.usecase.prompt(night.usecase.task.system)
+        self.usecase = night.usecase
+        self.champion_key = registry.BASE
+        self.champion_version: str | None = None
+        self.context: int = self._base.model.config.max_position_embeddings
+
+    def names(self) -> tuple[str, str]:
+        """What a request may ask for."""
+        return ("champion", "base")
+
+    def refresh(self) -> None:
+        """Load the champion where it is another one than before."""
+        from pipelines.foundation import embedded
+
+        self._checked = time.monotonic()
+        found = registry.champion(self._night)
+        if found.key == self.champion_key:
+            return
+        self._champion = embedded.load(self._folder, registry.adapter_folder(self._night, found)) if found.adapter else self._base
+        self.champion_key, self.champion_version = found.key, found.version
+        log.info("endpoint: the champion is now version %s (%s)", found.version or "of the base model", found.key)
+
+    def idle(self) -> None:
+        """Look for a promotion every CHECK_SECONDS; a registry that does not answer leaves the champion as it is."""
+        if time.monotonic() - self._checked < CHECK_SECONDS:
+            return
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.refresh()
+        except (MlflowException, OSError) as error:
+            log.warning("endpoint: the registry does not answer, so the champion stays version %s: %s", self.champion_version, error)
+
+    def render(self, messages: list[tuple[str, str]]) -> str:
+        """The chat text; a conversation without a system message gets the use case's own, as in training."""
+        if messages[0][0] != "system":
+            messages = [("system", self._system), *messages]
+        if [role for role, _ in messages] == ["system", "user"]:
+            return rendering.render(self._base.tokenizer, messages[0][1], messages[1][1])
+        turns = [{"role": role, "content": content} for role, content in messages]
+        return self._base.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+
+    def count(self, prompt: str) -> int:
+        """Tokens of a rendered prompt."""
+        return len(self._base.tokenizer(prompt, add_special_tokens=False)["input_ids"])
+
+    def answer(self, model: str, prompts: list[str], max_tokens: int, temperature: float, seed: int) -> list[Answered]:
+        """Complete rendered prompts in one batch."""
+        from pipelines.foundation.decoding import generate
+
+        loaded, key = (self._champion, self.champion_key) if model == "champion" else (self._base, registry.BASE)
+        written = generate(loaded.model, loaded.tokenizer, prompts, max_tokens, temperature=temperature, seed=seed)
+        return [Answered(found.text, found.prompt_tokens, found.completion_tokens, found.finish_reason, key) for found in written]

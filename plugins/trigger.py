@@ -1,0 +1,119 @@
+"""Triggers a night in the Airflow that `make up` started, and follows it: `python -m plugins.trigger --usecase support --night 2026-11-20`.
+
+Over Airflow's public REST API, as any other system would do it.
+"""
+
+import argparse
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import quote
+
+from pipelines.errors import UserError
+from pipelines.settings import default_profile, load, load_profile, parse_night
+from plugins import servers
+from plugins.progress import say
+
+REGISTERED_SECONDS = 90  # a new DAG file is read within 15 s, later on a busy machine
+OVER = ("success", "failed")
+
+
+class Api:
+    """The REST API of a server on this machine that makes everybody an admin."""
+
+    def __init__(self, port: int) -> None:
+        self._base = f"http://127.0.0.1:{port}"
+        self._token = ""
+        self._token = self.call("GET", "/auth/token")["access_token"]
+
+    def call(self, method: str, path: str, body: dict | None = None) -> dict:
+        """One request; raises UserError with the server's own words where it refuses."""
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._base + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            raise UserError(f"Airflow refused {method} {path}: {error.code} {error.read().decode(errors='replace')}") from None
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            raise UserError(f"Airflow does not answer on {self._base} ({error}): `make up` starts it") from None
+
+
+def run(usecase: str, profile: str, night: str) -> int:
+    """The nightly DAG, then the drift DAG; returns the exit code, 0 when both succeeded."""
+    from pipelines.monitoring.status import read_status, render
+
+    state = Path(load_profile(profile).state)
+    started = servers.alive(state, "api-server")
+    if started is None:
+        raise UserError("Airflow is not up: `make up` starts it (or `make nightly` runs the night without servers)")
+    api = Api(started.port)
+    conf = {"night": night, "profile": profile}
+    for dag_id in (f"nightly__{usecase}", f"drift__{usecase}"):
+        if follow(api, dag_id, conf) != "success":
+            print(f"nightshift: {dag_id} failed; the log of the task: http://127.0.0.1:{started.port}/dags/{dag_id}", file=sys.stderr)
+            return 1
+    print("\n" + render(usecase, read_status(usecase, profile, night)))
+    return 0
+
+
+def follow(api: Api, dag_id: str, conf: dict[str, str]) -> str:
+    """Unpause, trigger, and say when a task changes its state; returns the state in which the run ended."""
+    _unpause(api, dag_id)
+    run_id = api.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"]
+    path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
+    say(f"{dag_id}: triggered {run_id}")
+    shown: dict[str, str] = {}
+    while True:
+        state = api.call("GET", path)["state"]
+        tasks = api.call("GET", f"{path}/taskInstances?order_by=start_date")["task_instances"]
+        for task in tasks:
+            if task["state"] in ("running", "success", "failed", "up_for_retry") and shown.get(task["task_id"]) != task["state"]:
+                shown[task["task_id"]] = task["state"]
+                say(
+                    f"{task['task_id']}: {task['state']}"
+                    + (f" in {task['duration']:.1f} s" if task["state"] in OVER and task["duration"] else "")
+                )
+        if state in OVER:
+            say(f"{dag_id}: {state}")
+            return state
+        time.sleep(1)
+
+
+def _unpause(api: Api, dag_id: str) -> None:
+    """A run of a paused DAG would wait for ever; a DAG that was just added is not known yet."""
+    deadline = time.monotonic() + REGISTERED_SECONDS
+    while True:
+        try:
+            api.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
+            return
+        except UserError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(2)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code: 0 both runs succeeded, 1 one failed, 2 a mistake that the message explains."""
+    parser = argparse.ArgumentParser(prog="python -m plugins.trigger", description="One night in the Airflow that `make up` started.")
+    parser.add_argument("--usecase", required=True, help="a folder under config/usecases")
+    parser.add_argument("--night", required=True, help="YYYY-MM-DD")
+    parser.add_argument("--profile", default=default_profile(), help="a file under config/profiles")
+    options = parser.parse_args(arguments)
+    try:
+        load(options.usecase, options.profile)
+        return run(options.usecase, options.profile, parse_night(options.night))
+    except UserError as error:
+        print(f"nightshift: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nnightshift: no longer following; the run goes on in Airflow", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,238 @@
+"""Synthesis: only train rows have children, what the model writes is filtered hard, and every refusal is counted."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.data.filters import clean, is_english
+from pipelines.data.synthesize import synthesize
+from pipelines.errors import UserError
+from pipelines.foundation import text
+from pipelines.foundation.step import Night, open_night, step
+from tests.servers import Call, ChatServer, Fault, always
+
+House = Callable[..., Path]
+NIGHT = "2026-11-20"
+PROMPT = {"prompts/paraphrase.txt": "About {label}:\n{examples}\nAsk the same in other words."}
+RED = [
+    f"my {word} card was lost in the {place} and I want to block it" for word in ("red", "old", "new") for place in ("bus", "park", "shop")
+]
+BLUE = [
+    f"why is the {word} app so slow on my {place} since the update"
+    for word in ("blue", "bank", "vale")
+    for place in ("phone", "tablet", "laptop")
+]
+
+
+def example(number: int, prompt: str, label: str, split: str = "train", **changes: object) -> dict:
+    base = {
+        "example_id": f"e{number:03}",
+        "group_id": f"g{number}",
+        "subject_id": f"u{number}",
+        "prompt": prompt,
+        "response": f"reply {number}",
+    }
+    return base | {"label": label, "source": "traffic", "split": split, "night": NIGHT, "day": NIGHT, "attributes": "{}"} | changes
+
+
+ROWS = [example(n, prompt, "red" if prompt in RED else "blue") for n, prompt in enumerate(RED + BLUE)]
+SEALED = [example(90, "please block the card that I left on a train", "red", split="test")]
+
+
+@pytest.fixture
+def night(house: House) -> Iterator[Callable[..., dict]]:
+    """`night(answer, rows, **synthesis)` runs the step against a server that answers with `answer(call)`."""
+    servers: list[ChatServer] = []
+
+    def run(answer: Callable[[Call], str], rows: list[dict] | None = None, fault: Fault | None = None, **synthesis: object) -> dict:
+        server = ChatServer(answer=answer, **({"fault": always(fault)} if fault else {}))
+        servers.append(server.__enter__())
+        settings = {"rows_per_night": 4, "rare_below": 0, "endpoint": "fake", "prompt": "paraphrase.txt", "min_real_share": 0.5} | synthesis
+        house(PROMPT, profile={"endpoints": {"fake": server.endpoint(attempts=1).model_dump()}}, synthesis=settings)
+        given = [*ROWS, *SEALED] if rows is None else rows
+
+        @step(code=1, extra=lambda _: [given, server.url])
+        def split(opened: Night) -> dict:
+            return {"examples": opened.lake.replace("examples", given, night=NIGHT)}
+
+        split("small", "local", NIGHT)
+        return synthesize("small", "local", NIGHT) | {"calls": server.calls}
+
+    yield run
+    for server in servers:
+        server.__exit__(None, None, None)
+
+
+def written() -> list[dict]:
+    lake = open_night("small", "local", NIGHT).lake
+    return lake.read("synthetic", lake.version("synthetic")).to_pylist()
+
+
+WORDS = [f"{one}{two}" for one in ("am", "bir", "ced", "del", "em") for two in ("ber", "ch", "ta", "ry")]
+
+
+def sensible(call: Call) -> str:
+    """A paraphrase that belongs to the label of the message shown, with other words every time."""
+    one, two = WORDS[call.number % 20], WORDS[call.number * 7 % 19]
+    if "card" in call.prompt:
+        return f'Sure, here is another way:\n"Somebody took my card near {one} {two}, how can I block it and what happens with {two}?"'
+    return f"The app became slow in {one} {two} after your update, why does the phone {two} take so long?"
+
+
+def test_children_take_everything_from_their_parent_but_the_words(night: Callable[..., dict]) -> None:
+    result = night(sensible)
+    rows = written()
+    assert (result["rows"], len(rows), result["model_calls"]) == (4, 4, len(result["calls"]))
+    parents = {row["example_id"]: row for row in ROWS}
+    for row in rows:
+        parent = parents[row["parent_id"]]
+        assert [row[key] for key in ("group_id", "label", "response", "split")] == [
+            parent[key] for key in ("group_id", "label", "response", "split")
+        ]
+        assert (row["subject_id"], row["source"], row["model"], row["method"]) == (None, "synthetic", "test-model", "paraphrase")
+        assert row["prompt"] != parent["prompt"] and "Sure" not in row["prompt"] and '"' not in row["prompt"]
+        assert row["prompt_version"] and row["seed"] is not None
+    assert result["tokens"] > 0
+
+
+def test_test_rows_are_never_shown_to_the_model(night: Callable[..., dict]) -> None:
+    result = night(sensible, rows_per_night=9)
+    assert not any("left on a train" in call.prompt for call in result["calls"])
+
+
+def test_labels_with_few_rows_are_filled_first_from_three_rows(night: Callable[..., dict]) -> None:
+    rows = [row for row in ROWS if row["label"] == "blue"] + ROWS[:4]
+    result = night(sensible, rows=rows, rare_below=6, rows_per_night=2)
+    assert {(row["label"], row["method"]) for row in written()} == {("red", "gap_fill")}
+    assert result["methods"] == {"gap_fill": 2}
+    assert all(sum(red in call.prompt for red in RED) == 3 for call in result["calls"])
+
+
+REFUSED = [
+    ("no_text", lambda call: "  "),
+    ("length", lambda call: "block it"),
+    ("length", lambda call: "block my card " * 40),
+    ("language", lambda call: "ich habe meine Karte verloren und möchte sie sperren lassen bitte"),
+    ("meta", lambda call: "As an AI language model I have no card to block"),
+    ("meta", lambda call: "Dear customer, your card was blocked and is on its way to you"),
+    ("placeholder", lambda call: "please block my card, I am [Your Name] and I lost it"),
+    ("placeholder", lambda call: "please block my card, my account is <IBAN> and I lost it"),
+    ("personal_data", lambda call: "please block my card and write to john@mail.example about the app"),
+    ("test_row", lambda call: "Please block the card that I left on a TRAIN!"),
+    ("number", lambda call: "please block the card, I lost it 3 days ago with 50 pounds"),
+    ("repetition", lambda call: "I am here and " * 9),
+    ("drift", lambda call: "somebody is always running, and when you have a minute take a nap"),
+    ("near_copy", lambda call: next(line for line in (RED + BLUE) if line in call.prompt) + "!"),
+    (
+        "label",
+        lambda call: (
+            "the app is slow on my phone since the update" if "card" in call.prompt else "I want to block my lost card in the bus park"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("reason", "answer"), REFUSED, ids=[f"{reason} {n}" for n, (reason, _) in enumerate(REFUSED)])
+def test_what_is_no_good_row_is_refused_for_its_reason(night: Callable[..., dict], reason: str, answer: Callable[[Call], str]) -> None:
+    result = night(answer, rows_per_night=2)
+    assert (result["rows"], result["rejected"], written() if result["synthetic"] else []) == (0, {reason: result["asked"]}, [])
+    assert 2 <= result["asked"] <= 6
+
+
+def test_an_answer_that_was_cut_is_refused(night: Callable[..., dict]) -> None:
+    result = night(lambda call: "please tell me how to block my lost card " * 3 + " ".join(WORDS) * 4, max_words=60)
+    assert result["rejected"] == {"length": result["asked"]}
+
+
+def test_a_message_cannot_fill_the_places_of_the_prompt(night: Callable[..., dict]) -> None:
+    rows = [row | {"prompt": f'{row["prompt"]} {{label}}" {{examples}}'} for row in ROWS]
+    result = night(sensible, rows=rows, rows_per_night=1)
+    assert all(call.prompt.count('{label}\\" {examples}"') == 1 for call in result["calls"])
+
+
+def test_two_rows_of_the_same_words_are_not_both_taken(night: Callable[..., dict]) -> None:
+    result = night(
+        lambda call: "how do I block a stolen card, somebody took it" if "card" in call.prompt else "why does the app take so long now"
+    )
+    assert result["rows"] == 2 and result["rejected"] == {"near_copy": result["asked"] - 2}
+
+
+def test_the_real_share_of_the_training_rows_is_kept_over_nights(night: Callable[..., dict]) -> None:
+    night(sensible, rows_per_night=50, min_real_share=0.9)
+    assert len(written()) == 2  # of 18 real rows: 18 / 20
+    lake = open_night("small", "local", NIGHT).lake
+    lake.replace("synthetic", [row | {"night": "2026-11-19"} for row in written()], night="2026-11-19")
+    assert night(sensible, rows_per_night=50, min_real_share=0.9)["rows"] == 0
+    assert [row["night"] for row in written()] == ["2026-11-19"] * 2
+
+
+def test_the_same_night_gives_the_same_rows(night: Callable[..., dict]) -> None:
+    def answer(call: Call) -> str:
+        return f"{WORDS[len(call.prompt) % 20]} {WORDS[call.body['seed'] % 19]} {call.prompt.split()[-9]} what now, " + (
+            "block my lost card" if "card" in call.prompt else "slow app update"
+        )
+
+    found = []
+    for _ in range(2):
+        night(answer)
+        found.append(sorted((row["prompt"], row["parent_id"], row["seed"]) for row in written()))
+    assert found[0] == found[1]
+
+
+def test_no_rows_wanted_asks_nothing_and_takes_old_rows_of_the_night_away(night: Callable[..., dict]) -> None:
+    assert night(sensible, rows_per_night=0)["synthetic"] is None
+    night(sensible)
+    result = night(sensible, rows_per_night=0)
+    assert (result["rows"], result["model_calls"], written()) == (0, 0, [])
+
+
+def test_a_night_without_train_rows_asks_nothing(night: Callable[..., dict]) -> None:
+    assert night(sensible, rows=SEALED)["model_calls"] == 0
+
+
+def test_a_message_within_a_conversation_is_not_paraphrased(night: Callable[..., dict]) -> None:
+    rows = [row | {"prompt": f"Customer: hello\nCustomer: {row['prompt']}"} for row in ROWS]
+    assert night(sensible, rows=rows)["model_calls"] == 0
+
+
+def test_a_server_that_answers_nothing_stops_the_step_with_its_reason(night: Callable[..., dict]) -> None:
+    with pytest.raises(UserError, match="none of 4 requests to the endpoint 'fake' was answered, first: server_error"):
+        night(sensible, fault=Fault("status", status=500))
+
+
+def test_an_unknown_endpoint_names_file_key_and_choices(night: Callable[..., dict]) -> None:
+    with pytest.raises(UserError, match=r"small/usecase.yaml: synthesis.endpoint: .*'nowhere'; allowed: fake"):
+        night(sensible, endpoint="nowhere")
+
+
+def test_a_prompt_without_a_place_for_the_messages_is_named(night: Callable[..., dict]) -> None:
+
+    with pytest.raises(UserError, match="synthesis.prompt: no file is named"):
+        night(sensible, prompt="")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        'Sure, here is another version:\n"Where is my card?"',
+        "Here's a paraphrase: Where is my card?",
+        "“Where is my card?”\n\nI hope this helps.",
+        "1. Where is my card?\n2. Has my card been sent?",
+        '"Where is my card?',
+        "Paraphrase: Where is my card?\nNote: this keeps the meaning",
+    ],
+)
+def test_the_message_is_taken_out_of_what_the_model_wrote(written: str) -> None:
+    assert clean(written) == "Where is my card?"
+
+
+def test_english_is_told_from_other_languages() -> None:
+    assert is_english("where is my card, it is late") and is_english("card?")
+    assert not is_english("wo ist meine Karte heute geblieben") and not is_english("где моя карта")
+
+
+def test_the_accepted_rows_are_apart_from_each_other(night: Callable[..., dict]) -> None:
+    night(sensible, rows_per_night=8)
+    prompts = [row["prompt"] for row in written()] + [row["prompt"] for row in ROWS + SEALED]
+    assert list(text.near_duplicates(prompts, 0.95)) == []
