@@ -54,7 +54,8 @@ bench: $(READY) ## the figures of this machine
 	@for script in bench/*.py; do echo "== $$script"; $(PYTHON) $$script || exit 1; done
 
 lock: $(READY) ## requirements.txt from requirements.in
-	.venv/bin/uv pip compile --python-version 3.11 --universal requirements.in -o requirements.txt
+	.venv/bin/uv pip compile -q --python-version 3.11 --no-emit-find-links --no-emit-index-url --no-annotate requirements.in -o requirements.txt
+	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.txt
 
 clean: $(READY) ## forget all nights, models and reports
 	@$(PYTHON) -m plugins.servers down --profile $(PROFILE)

@@ -2,8 +2,8 @@
 
 no_text, length (also an answer that was cut), repetition, language, meta (the model speaks of its task or as an
 assistant), placeholder (one that its source does not have, or a blank to fill in), number (one that its parent does not
-have: the parent's reply would not fit), drift (hardly a word in common with its sources), personal_data (invented, or
-remembered), test_row, near_copy, label. The words of `pipelines.foundation.llm` for a request without an answer are
+have: the parent's reply would not fit), personal_data (invented, or remembered), test_row, near_copy, drift (hardly a
+word in common with its sources), label. The words of `pipelines.foundation.llm` for a request without an answer are
 passed on.
 """
 
@@ -132,14 +132,14 @@ def refuse(filters: Filters, draft: Draft, message: str) -> str | None:
         return "placeholder"
     if set(NUMBER.findall(message)) - set(NUMBER.findall(parent["prompt"])):
         return "number"
-    if grounded(message, " ".join(source["prompt"] for source in draft.sources), parent["prompt"]) < GROUNDED:
-        return "drift"
     if privacy.find(message, filters.detector):
         return "personal_data"
     if text.normalise(message) in filters.sealed:
         return "test_row"
     if filters.index.nearest(message) > settings.max_similarity:
         return "near_copy"
+    if grounded(message, " ".join(source["prompt"] for source in draft.sources), parent["prompt"]) < GROUNDED:
+        return "drift"
     if filters.labels is not None and parent["label"] is not None:
         scores = dict(zip(filters.labels.classes_, filters.labels.predict_proba([message])[0], strict=True))
         better = sum(score > scores[parent["label"]] for score in scores.values())
@@ -165,11 +165,11 @@ def grounded(message: str, sources: str, parent: str) -> float:
 
 
 def is_english(message: str) -> bool:
-    """Rough, needs no model: 9 of 10 letters are ASCII, and of five words or more one is among the commonest English ones."""
+    """Rough, needs no model: 9 of 10 letters are ASCII, and of eight words or more one is among the commonest English ones."""
     letters = [letter for letter in message if letter.isalpha()]
     found = text.words(message)
     plain = sum(letter.isascii() for letter in letters) >= 0.9 * len(letters)
-    return plain and (len(found) < 5 or any(word in COMMON for word in found))
+    return plain and (len(found) < 8 or any(word in COMMON for word in found))
 
 
 def classifier(rows: list[dict]) -> "Pipeline | None":

@@ -63,7 +63,7 @@ def _text(path: str, number: int, line: bytes) -> str:
     try:
         row = json.loads(line.decode("utf-8-sig"))
     except ValueError as error:  # no JSON, or no UTF-8
-        raise UserError(f"{path}: line {number} is not JSON in UTF-8: {error}") from None
+        raise UserError(f"{path}: line {number} is not JSON in UTF-8: {getattr(error, 'msg', error)}") from None
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
         raise UserError(f"{path}: line {number} must be an object whose text is a string, as in {json.dumps({'text': 'where is my card'})}")
     return row["text"]

@@ -137,7 +137,7 @@ def _plan(night: Night, rows: Rows, made: list[dict], draw: random.Random, count
     """Drafts for `count` requests: rare labels in turn, the rarest first, until they would be filled; then paraphrases."""
     parents = [row for row in rows.train if _alone(row)]
     by_label: dict[str, list[dict]] = {}
-    for row in parents:
+    for row in draw.sample(parents, len(parents)):
         by_label.setdefault(row["label"], []).append(row)
     have = Counter(row["label"] for row in rows.train) + Counter(row["label"] for row in made)
     rare = sorted((label for label in by_label if label is not None), key=lambda label: (have[label], label))
@@ -146,7 +146,8 @@ def _plan(night: Night, rows: Rows, made: list[dict], draw: random.Random, count
     while len(drafts) < count and any(missing.values()):
         for label in [label for label in rare if missing[label]][: count - len(drafts)]:
             missing[label] -= 1
-            shown = draw.sample(by_label[label], min(shots, len(by_label[label])))
+            by_label[label].append(by_label[label].pop(0))  # each row is the parent once before one is it again
+            shown = [*draw.sample(by_label[label][:-1], min(shots - 1, len(by_label[label]) - 1)), by_label[label][-1]]
             drafts.append(filters.Draft(shown[-1], shown, "gap_fill"))
     while len(drafts) < count:
         chosen = draw.sample(parents, min(count - len(drafts), len(parents)))

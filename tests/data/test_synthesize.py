@@ -118,7 +118,7 @@ REFUSED = [
     ("meta", lambda call: "Dear customer, your card was blocked and is on its way to you"),
     ("placeholder", lambda call: "please block my card, I am [Your Name] and I lost it"),
     ("placeholder", lambda call: "please block my card, my account is <IBAN> and I lost it"),
-    ("personal_data", lambda call: "please block my card and write to john@mail.example about the app"),
+    ("personal_data", lambda call: "please block my lost card, I want you to write to john@mail.example"),
     ("test_row", lambda call: "Please block the card that I left on a TRAIN!"),
     ("number", lambda call: "please block the card, I lost it 3 days ago with 50 pounds"),
     ("repetition", lambda call: "I am here and " * 9),
@@ -127,7 +127,9 @@ REFUSED = [
     (
         "label",
         lambda call: (
-            "the app is slow on my phone since the update" if "card" in call.prompt else "I want to block my lost card in the bus park"
+            "why is the slow card app on my phone lost since the update, and the tablet app so slow"
+            if "card" in call.prompt
+            else "my app card was lost in the bus since the update and I want to block my phone card in the park"
         ),
     ),
 ]
@@ -153,7 +155,9 @@ def test_a_message_cannot_fill_the_places_of_the_prompt(night: Callable[..., dic
 
 def test_two_rows_of_the_same_words_are_not_both_taken(night: Callable[..., dict]) -> None:
     result = night(
-        lambda call: "how do I block a stolen card, somebody took it" if "card" in call.prompt else "why does the app take so long now"
+        lambda call: (
+            "how do I block a lost card" if "card" in call.prompt else "why is an app slow since the update of a phone, tablet or laptop"
+        )
     )
     assert result["rows"] == 2 and result["rejected"] == {"near_copy": result["asked"] - 2}
 
@@ -229,7 +233,7 @@ def test_the_message_is_taken_out_of_what_the_model_wrote(written: str) -> None:
 
 def test_english_is_told_from_other_languages() -> None:
     assert is_english("where is my card, it is late") and is_english("card?")
-    assert not is_english("wo ist meine Karte heute geblieben") and not is_english("где моя карта")
+    assert not is_english("wo ist meine neue Karte heute nur geblieben bitte") and not is_english("где моя карта")
 
 
 def test_the_accepted_rows_are_apart_from_each_other(night: Callable[..., dict]) -> None:
