@@ -19,7 +19,7 @@ from pipelines.foundation import embedded
 from pipelines.tuning import loop
 
 if TYPE_CHECKING:
-    from trl import SFTConfig
+    pass
 
 ROUNDS, STEPS, WARM_UP = 2, 7, 2
 BATCH = 32

@@ -113,7 +113,9 @@ class Tuning(Section):
     rank: int = Field(32, ge=1, description="rank of the adapter")
     alpha: float = Field(32, gt=0, description="the adapter's output is scaled by alpha / rank")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of the adapter's inner activations dropped in training")
-    target_modules: Literal["all-linear"] | tuple[str, ...] = Field("all-linear", description="linears with an adapter, say [q_proj, v_proj]")
+    target_modules: Literal["all-linear"] | tuple[str, ...] = Field(
+        "all-linear", description="linears with an adapter, say [q_proj, v_proj]"
+    )
     frozen_layers: int = Field(0, ge=0, description="lower layers without an adapter; they run once, not every epoch")
     batch_rows: int = Field(32, ge=1, description="rows a step")
     max_tokens: int = Field(256, ge=2, description="a longer row loses the beginning of its prompt")

@@ -51,7 +51,9 @@ def load_usecase(name: str) -> UseCase:
     """One use case by the name of its folder."""
     path = config_folder() / "usecases" / name / "usecase.yaml"
     if not path.is_file():
-        raise UserError(f"there is no use case {name!r}; the use cases are {', '.join(usecases())} (folders under {config_folder()}/usecases)")
+        raise UserError(
+            f"there is no use case {name!r}; the use cases are {', '.join(usecases())} (folders under {config_folder()}/usecases)"
+        )
     found = _parse(path, UseCase)
     if found.name != name:
         raise UserError(f"{path}: name is {found.name!r}, but its folder is {name!r}: they must be the same")

@@ -52,7 +52,10 @@ def shared(usecase: UseCase) -> dict[str, Any]:
 
 def params() -> dict[str, Param]:
     """The trigger form."""
-    night = "The day whose traffic is worked on. Empty: the day before the run. A night that was worked on before repeats nothing that it has paid for."
+    night = (
+        "The day whose traffic is worked on. Empty: the day before the run. "
+        "A night that was worked on before repeats nothing that it has paid for."
+    )
     profile = "Where things live and who does the work: a file under config/profiles."
     profiles = sorted(path.stem for path in config_folder().glob("profiles/*.yaml"))
     return {

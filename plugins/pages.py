@@ -123,7 +123,8 @@ def metrics(found: dict[str, dict]) -> str:
 def seconds(status: dict) -> str:
     """Where the time went."""
     parts = ", ".join(f"{html.escape(step)} {spent:.0f} s" for step, spent in status["seconds"].items() if spent >= 0.5)
-    return f"<p class=quiet>{sum(status['seconds'].values()):.0f} s of work{': ' if parts else ''}{parts}; {status['model_calls']} model calls</p>"
+    total = f"{sum(status['seconds'].values()):.0f} s of work"
+    return f"<p class=quiet>{total}{': ' if parts else ''}{parts}; {status['model_calls']} model calls</p>"
 
 
 def links(profile: str, done: dict[str, dict]) -> str:

@@ -31,7 +31,9 @@ def split(night: Night) -> dict:
     drafts, duplicates = _drafts(night.usecase, rows, {row["example_id"] for row in old}, refused)
     examples = _assign(drafts, old, night.usecase, refused)
     _check(old + examples)
-    quarantine = night.lake.replace("quarantine", (row | {"night": night.night, "step": "split"} for row in refused), night=night.night, step="split")
+    quarantine = night.lake.replace(
+        "quarantine", (row | {"night": night.night, "step": "split"} for row in refused), night=night.night, step="split"
+    )
     version = night.lake.replace("examples", (row | {"night": night.night} for row in examples), night=night.night)
     sides = Counter(row["split"] for row in examples)
     return {
@@ -130,7 +132,14 @@ def _check(examples: list[dict]) -> None:
 
 
 def _refuse(row: dict, reason: str, detail: str) -> dict:
-    return {"file": row["file"], "source": row["source"], "line": row["line"], "reason": reason, "detail": detail, "raw": row["text"][:10_000]}
+    return {
+        "file": row["file"],
+        "source": row["source"],
+        "line": row["line"],
+        "reason": reason,
+        "detail": detail,
+        "raw": row["text"][:10_000],
+    }
 
 
 def _digest(*parts: str) -> str:

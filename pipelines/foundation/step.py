@@ -67,7 +67,9 @@ def fingerprint(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def step(code: int, after: str = "", sections: tuple[str, ...] = (), extra: Callable[[Night], object] | None = None) -> Callable[[Callable[[Night], dict]], Step]:
+def step(
+    code: int, after: str = "", sections: tuple[str, ...] = (), extra: Callable[[Night], object] | None = None
+) -> Callable[[Callable[[Night], dict]], Step]:
     """Declare a step: its code version, the step before it, its sections of the use case, and what else its result depends on.
 
     `extra(night)` returns whatever else goes into the key (the files that lie there, the champion's version).
@@ -101,7 +103,9 @@ def step(code: int, after: str = "", sections: tuple[str, ...] = (), extra: Call
 
 def _brief(result: dict) -> str:
     """The figures of a result on one line."""
-    shown = {k: v for k, v in result.items() if k not in ("step", "night", "key", "memo", "seconds") and isinstance(v, (int, float, str, bool))}
+    shown = {
+        k: v for k, v in result.items() if k not in ("step", "night", "key", "memo", "seconds") and isinstance(v, (int, float, str, bool))
+    }
     return ", ".join(f"{key} {value}" for key, value in shown.items()) or "done"
 
 

@@ -113,7 +113,10 @@ def _harmless_values(column: Column) -> list:
 def _table(heads: list[str], rows: list[tuple[str, list[str]]]) -> str:
     """Rows as (class, cells); cells are cut and escaped here."""
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
-    body = "".join(f'<tr class="{kind}">' + "".join(f"<td>{escape(_shortened(cell, LONGEST_CELL))}</td>" for cell in cells) + "</tr>" for kind, cells in rows)
+    body = "".join(
+        f'<tr class="{kind}">' + "".join(f"<td>{escape(_shortened(cell, LONGEST_CELL))}</td>" for cell in cells) + "</tr>"
+        for kind, cells in rows
+    )
     return f"<table><tr>{head}</tr>{body}</table>"
 
 

@@ -40,7 +40,8 @@ def _write(night: Night, done: dict[str, dict]) -> str:
         "",
         "## Data",
         f"- {tuned['rows']} training rows, {tuned['synthetic_rows']} of them synthetic",
-        f"- Tonight: {split['train']} train and {split['test']} sealed test rows in {split['groups']} groups, {split['duplicates']} exact duplicates left out",
+        f"- Tonight: {split['train']} train and {split['test']} sealed test rows in {split['groups']} groups, "
+        f"{split['duplicates']} exact duplicates left out",
         "- Personal data was replaced by typed placeholders before the split.",
         "",
         "## Evidence",

@@ -19,7 +19,6 @@ from pipelines.system.models import Models
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
-    from fastapi.responses import JSONResponse
 
 AFTER_EVERY_NIGHT = "9999-12-31"  # a night's own promotion does not count for that night; for serving it does
 LONGEST_BODY = 1_000_000  # bytes

@@ -23,7 +23,9 @@ def finetune(night: Night) -> dict:
     """Train an adapter on all train rows up to this night and keep it in MLflow; raises NightStopped without train rows."""
     examples = _examples(night)
     if not examples:
-        raise NightStopped(f"finetune: there are no train rows up to {night.night}; look at `python -m pipelines status --usecase {night.usecase.name}`")
+        raise NightStopped(
+            f"finetune: there are no train rows up to {night.night}; look at `python -m pipelines status --usecase {night.usecase.name}`"
+        )
     folder = embedded.prepare(Path(night.profile.state) / "models")
     rows = _encode(night, folder, examples)
     client = registry.client(night)
@@ -97,7 +99,13 @@ def _report(client: "registry.MlflowClient", run_id: str) -> Callable[[dict], No
             bar.set_postfix(loss=f"{at['loss']:.3f}")
             bar.update(at["step"] - bar.n)
         elif at["step"] % max(1, at["steps"] // 10) == 0 or at["step"] == at["steps"]:
-            log.info("step %d of %d, loss %.3f, %.0f tokens a second", at["step"], at["steps"], at["loss"], at["tokens"] / max(at["seconds"], 1e-9))
+            log.info(
+                "step %d of %d, loss %.3f, %.0f tokens a second",
+                at["step"],
+                at["steps"],
+                at["loss"],
+                at["tokens"] / max(at["seconds"], 1e-9),
+            )
 
     return report
 

@@ -9,11 +9,41 @@ from pipelines.foundation.step import Night, open_night, step
 
 House = Callable[..., Path]
 NIGHT = "2026-11-20"
-WORDS = "amber birch cedar delta ember fjord grove heron inlet jetty kelp lagoon marsh north ocean pebble quartz river shoal tide".split()
+WORDS = [
+    "amber",
+    "birch",
+    "cedar",
+    "delta",
+    "ember",
+    "fjord",
+    "grove",
+    "heron",
+    "inlet",
+    "jetty",
+    "kelp",
+    "lagoon",
+    "marsh",
+    "north",
+    "ocean",
+    "pebble",
+    "quartz",
+    "river",
+    "shoal",
+    "tide",
+]
 
 
 def row(number: int, text: str, **changes: object) -> dict:
-    base = {"row_id": str(number), "file": "f", "source": "f.jsonl", "line": number, "day": NIGHT, "text": text, "label": "red", "reply": None}
+    base = {
+        "row_id": str(number),
+        "file": "f",
+        "source": "f.jsonl",
+        "line": number,
+        "day": NIGHT,
+        "text": text,
+        "label": "red",
+        "reply": None,
+    }
     return base | {"conversation_id": f"c{number}", "turn": 1, "subject_id": f"u{number}", "attributes": "{}"} | changes
 
 
@@ -49,7 +79,12 @@ def test_the_share_is_kept_and_a_conversation_stays_whole(house: House) -> None:
 
 def test_later_turns_are_read_with_the_turn_before(house: House) -> None:
     house(task={"answer": "label_reply"}, gate={"metrics": {"accuracy": 0.1}})
-    run([row(1, "where is my card", conversation_id="c", reply="On its way."), row(2, "and when?", conversation_id="c", turn=2, reply="Soon.")])
+    run(
+        [
+            row(1, "where is my card", conversation_id="c", reply="On its way."),
+            row(2, "and when?", conversation_id="c", turn=2, reply="Soon."),
+        ]
+    )
     assert "Customer: where is my card\nAgent: On its way.\nCustomer: and when?" in {example["prompt"] for example in examples()}
 
 

@@ -101,5 +101,10 @@ def test_the_real_model_converted_answers_like_the_one_transformers_reads(tmp_pa
     with torch.no_grad():
         found, wanted = (m(ids).logits.log_softmax(-1).float() for m in (model, other))
     assert torch.nn.functional.kl_div(found[0], wanted[0], log_target=True, reduction="batchmean") < 1e-3
-    [answer] = decoding.generate(model, tokenizer, [tokenizer.apply_chat_template([{"role": "user", "content": "Say hello."}], tokenize=False, add_generation_prompt=True)], 12)
+    [answer] = decoding.generate(
+        model,
+        tokenizer,
+        [tokenizer.apply_chat_template([{"role": "user", "content": "Say hello."}], tokenize=False, add_generation_prompt=True)],
+        12,
+    )
     assert "hello" in answer.text.lower()

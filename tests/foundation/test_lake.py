@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.errors import UserError
 from pipelines.foundation import ledger
 from pipelines.foundation.lake import Lake
-from pipelines.errors import UserError
 
 NIGHT = "2026-11-20"
 

@@ -53,7 +53,9 @@ def test_the_loss_falls_and_the_report_says_so(folder: Path, tmp_path: Path) -> 
     assert report["resumed_at"] == 0
 
 
-@pytest.mark.parametrize("tuning", [TUNING, TUNING.model_copy(update={"frozen_layers": 1, "dropout": 0.2})], ids=["plain", "frozen and dropout"])
+@pytest.mark.parametrize(
+    "tuning", [TUNING, TUNING.model_copy(update={"frozen_layers": 1, "dropout": 0.2})], ids=["plain", "frozen and dropout"]
+)
 def test_a_killed_run_ends_with_the_same_curve_and_adapter(folder: Path, tmp_path: Path, tuning: Tuning) -> None:
     whole = curve(folder, tuning, tmp_path / "whole")
     with pytest.raises(Killed):
