@@ -58,10 +58,8 @@ def render(usecase: str, status: dict) -> str:
         lines += [_metric(name, found) for name, found in status["metrics"].items()]
     total = sum(status["seconds"].values())
     slowest = sorted(status["seconds"].items(), key=lambda item: -item[1])[:4]
-    lines += [
-        "",
-        f"  work     {total:.0f} s ({', '.join(f'{name} {seconds:.0f}' for name, seconds in slowest)}), {status['model_calls']} model calls",
-    ]
+    spent = ", ".join(f"{name} {seconds:.0f}" for name, seconds in slowest)
+    lines += ["", f"  work     {total:.0f} s ({spent}), {status['model_calls']} model calls"]
     return "\n".join(lines)
 
 

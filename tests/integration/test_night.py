@@ -16,7 +16,7 @@ from pipelines.settings import ROOT
 House = Callable[..., Path]
 NIGHT = "2026-11-20"
 ASK = {
-    "opening_hours": "when do you open|what time does the branch close|are you open on {}|opening hours on {} please|is the office open on {}",
+    "opening_hours": "when do you open|when does the branch close|are you open on {}|opening hours on {} please|is the office open on {}",
     "lost_key": "i lost my key on {}|my key is gone since {}|cannot find my locker key|my key was stolen on {}|the key broke on {}",
 }
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
