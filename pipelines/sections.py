@@ -130,6 +130,7 @@ class Judge(Section):
     endpoint: str = "embedded"
     prompt: str = Field("", description="file under prompts/; empty: no judge")
     max_items: int = Field(40, ge=0, description="items judged a night, both orders each")
+    max_new_tokens: int = Field(256, ge=4, description="of one judgement; the embedded judge names its verdict first, so 12 do")
     max_unscored: Share = 0.2
 
 

@@ -18,7 +18,6 @@ GRADE = re.compile(r"""(?:\bVERDICT\b\W{0,6}|["']winner["']\s*:\s*["']?)(?P<winn
 CHOICES = ("VERDICT: A", "VERDICT: B", "VERDICT: tie")  # for the embedded model, whose first line can be held
 PLACEHOLDER = re.compile(r"\{(prompt|reference|answer_a|answer_b)\}")
 ORDERS = {"AB": {"A": "candidate", "B": "champion"}, "BA": {"A": "champion", "B": "candidate"}}
-MAX_NEW_TOKENS = 256
 
 
 class Pair(NamedTuple):
@@ -52,11 +51,11 @@ def judge(night: Night, pairs: Sequence[Pair]) -> Judged:
             raise UserError(f"{night.usecase.folder}/prompts/{settings.prompt}: the placeholder {{{name}}} is missing")
     endpoint = night.profile.endpoints.get(settings.endpoint)
     who = endpoint.model_dump(include={"kind", "url", "model"}) if endpoint else settings.endpoint
-    identity = fingerprint("judge", 1, who, template, MAX_NEW_TOKENS)
+    identity = fingerprint("judge", 1, who, template, settings.max_new_tokens)
     graded = {(row["pair"], row["order"]): row for row in _graded(night, identity)}
     both = [(_row(night, identity, pair, order, graded.get((content(pair), order))), pair) for pair in pairs for order in ORDERS]
     waiting = [(row, pair) for row, pair in both if row["unscored"] == "not asked"]
-    requests = [llm.Request("", build(template, pair, row["order"]), MAX_NEW_TOKENS, choices=CHOICES) for row, pair in waiting]
+    requests = [llm.Request("", build(template, pair, row["order"]), settings.max_new_tokens, choices=CHOICES) for row, pair in waiting]
     replies = _ask(night, requests)
     for (row, _), reply in zip(waiting, replies, strict=True):
         row["raw"] = reply.text

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from typing import NamedTuple, Protocol
 
 BATCH_ROWS = 16
+FAILURES = (RuntimeError, OSError, ValueError, MemoryError)  # of a model; torch raises RuntimeError
 WAIT_SECONDS = 0.01  # for others, after the first request
 
 
@@ -19,6 +20,7 @@ class Asked(NamedTuple):
 
     model: str
     prompt: str  # rendered
+    choices: tuple[str, ...]  # what the first line may be; empty: anything
     max_tokens: int
     temperature: float
     seed: int
@@ -38,8 +40,8 @@ class Answered(NamedTuple):
 class Answers(Protocol):
     """What the thread asks."""
 
-    def answer(self, model: str, prompts: list[str], max_tokens: int, temperature: float, seed: int) -> list[Answered]:
-        """One answer a prompt."""
+    def answer(self, batch: list[Asked]) -> list[Answered]:
+        """One answer each; the requests differ in nothing but prompt and stop."""
         ...
 
     def idle(self) -> None:
@@ -91,10 +93,9 @@ class Batcher:
         return batch, False
 
     def _answer(self, batch: list[tuple[Asked, "Future[Answered]"]]) -> None:
-        asked = batch[0][0]
         try:
-            answers = self._models.answer(asked.model, [one.prompt for one, _ in batch], asked.max_tokens, asked.temperature, asked.seed)
-        except (RuntimeError, OSError, ValueError, MemoryError) as error:  # torch raises RuntimeError; this thread must live on
+            answers = self._models.answer([asked for asked, _ in batch])
+        except FAILURES as error:  # this thread must live on
             for _, future in batch:
                 future.set_exception(error)
             return
@@ -106,7 +107,7 @@ def _alike(batch: Iterable[tuple[Asked, "Future[Answered]"]]) -> list[list[tuple
     """Groups that one call can answer; a sampled request is a group of its own."""
     groups: dict[object, list[tuple[Asked, Future[Answered]]]] = {}
     for index, (asked, future) in enumerate(batch):
-        key = (asked.model, asked.max_tokens) if asked.temperature == 0 else index
+        key = (asked.model, asked.max_tokens, asked.choices) if asked.temperature == 0 else index
         groups.setdefault(key, []).append((asked, future))
     return list(groups.values())
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.foundation.step import open_night
-from pipelines.system.batching import Answered, Asked, Batcher
+from pipelines.system.batching import FAILURES, Answered, Asked, Batcher
 from pipelines.system.models import Models
 
 if TYPE_CHECKING:
@@ -50,13 +50,15 @@ class ChatRequest(BaseModel):
     user: str | None = None
 
 
-class BadRequest(Exception):
+class Refused(Exception):
     """A request that is refused; `status`, and what OpenAI's error object says."""
 
-    def __init__(self, message: str, param: str | None = None, status: int = 400, code: str | None = None) -> None:
+    def __init__(
+        self, message: str, param: str | None = None, status: int = 400, code: str | None = None, kind: str = "invalid_request_error"
+    ) -> None:
         super().__init__(message)
         self.status = status
-        self.body = {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}}
+        self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def serve(usecase: str, profile: str, port: int) -> None:
@@ -78,15 +80,15 @@ def build(models: Models, batcher: Batcher) -> "FastAPI":
 
     app = FastAPI(title="Nightshift endpoint", docs_url=None, redoc_url=None, openapi_url=None)
 
-    @app.exception_handler(BadRequest)
-    async def refuse(request: Request, error: BadRequest) -> JSONResponse:
+    @app.exception_handler(Refused)
+    async def refuse(request: Request, error: Refused) -> JSONResponse:
         return JSONResponse(error.body, error.status)
 
     @app.exception_handler(404)
     @app.exception_handler(405)
     async def unknown(request: Request, error: Exception) -> JSONResponse:
         message = f"there is no {request.method} {request.url.path}; served: GET /health, GET /v1/models, POST /v1/chat/completions"
-        return JSONResponse(BadRequest(message).body, getattr(error, "status_code", 404))
+        return JSONResponse(Refused(message).body, getattr(error, "status_code", 404))
 
     @app.get("/health")
     async def health() -> dict:
@@ -102,7 +104,11 @@ def build(models: Models, batcher: Batcher) -> "FastAPI":
     @app.post("/v1/chat/completions")
     async def complete(request: Request) -> dict:
         asked = _read(await _body(request), models)
-        answered = await asyncio.wrap_future(batcher.submit(asked))
+        try:
+            answered = await asyncio.wrap_future(batcher.submit(asked))
+        except FAILURES as error:
+            log.warning("endpoint: the model failed: %s", error)
+            raise Refused(f"the model failed: {error}", status=500, kind="server_error") from error
         return _reply(asked, answered)
 
     return app
@@ -113,41 +119,41 @@ async def _body(request: "Request") -> bytes:
     async for part in request.stream():
         size += len(part)
         if size > LONGEST_BODY:
-            raise BadRequest(f"the body is longer than {LONGEST_BODY:,} bytes", status=413)
+            raise Refused(f"the body is longer than {LONGEST_BODY:,} bytes", status=413)
         parts.append(part)
     return b"".join(parts)
 
 
 def _read(body: bytes, models: Models) -> Asked:
-    """The request, checked; raises BadRequest naming the parameter."""
+    """The request, checked; raises Refused naming the parameter."""
     try:
         chat = ChatRequest.model_validate_json(body)
     except ValidationError as error:
         raise _explain(error) from None
     if chat.model not in models.names():
-        raise BadRequest(f"there is no model {chat.model!r}; served here: {', '.join(models.names())}", "model", 404, "model_not_found")
+        raise Refused(f"there is no model {chat.model!r}; served here: {', '.join(models.names())}", "model", 404, "model_not_found")
     limit = chat.max_completion_tokens or chat.max_tokens or models.usecase.task.max_new_tokens
     stop = [chat.stop] if isinstance(chat.stop, str) else chat.stop or []
     if not all(stop):
-        raise BadRequest("stop: an empty text would end every answer at once", "stop")
-    prompt = models.render([(message.role, message.content) for message in chat.messages])
-    if (tokens := models.count(prompt)) + limit > models.context:
-        raise BadRequest(
+        raise Refused("stop: an empty text would end every answer at once", "stop")
+    rendered = models.render([(message.role, message.content) for message in chat.messages])
+    if (tokens := models.count(rendered.prompt)) + limit > models.context:
+        raise Refused(
             f"the messages have {tokens} tokens and {limit} may be written, together more than the model's {models.context}",
             "messages",
             code="context_length_exceeded",
         )
-    return Asked(chat.model, prompt, limit, chat.temperature, chat.seed, tuple(stop))
+    return Asked(chat.model, rendered.prompt, rendered.choices, limit, chat.temperature, chat.seed, tuple(stop))
 
 
-def _explain(error: ValidationError) -> BadRequest:
+def _explain(error: ValidationError) -> Refused:
     first = error.errors(include_url=False)[0]
     param = ".".join(str(part) for part in first["loc"])
     if param == "stream":
-        return BadRequest("stream: this server does not stream; leave stream out or set it to false", "stream")
+        return Refused("stream: this server does not stream; leave stream out or set it to false", "stream")
     if first["type"] == "extra_forbidden":
-        return BadRequest(f"{param}: not supported here; supported: {', '.join(ChatRequest.model_fields)}", param)
-    return BadRequest(f"{param or 'body'}: {first['msg']}", param or None)
+        return Refused(f"{param}: not supported here; supported: {', '.join(ChatRequest.model_fields)}", param)
+    return Refused(f"{param or 'body'}: {first['msg']}", param or None)
 
 
 def _reply(asked: Asked, answered: Answered) -> dict[str, Any]:

@@ -3,17 +3,24 @@
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.foundation import registry, rendering
 from pipelines.foundation.step import Night
-from pipelines.system.batching import Answered
+from pipelines.system.batching import Answered, Asked
 
 if TYPE_CHECKING:
     from pipelines.foundation.embedded import Loaded
 
 CHECK_SECONDS = 30
 log = logging.getLogger("pipelines.endpoint")
+
+
+class Rendered(NamedTuple):
+    """A conversation as the model reads it."""
+
+    prompt: str
+    choices: tuple[str, ...]  # what the first line of the answer may be; empty: anything
 
 
 class Models:
@@ -28,6 +35,8 @@ class Models:
         self._champion: Loaded = self._base
         self._checked = 0.0
         self._system = night.usecase.prompt(night.usecase.task.system)
+        labels = night.usecase.contract.labels if "label" in night.usecase.task.answer else []
+        self._choices = tuple(rendering.words(night.usecase, label) for label in labels)
         self.usecase = night.usecase
         self.champion_key = registry.BASE
         self.champion_version: str | None = None
@@ -60,10 +69,13 @@ class Models:
         except (MlflowException, OSError) as error:
             log.warning("endpoint: the registry does not answer, so the champion stays version %s: %s", self.champion_version, error)
 
-    def render(self, messages: list[tuple[str, str]]) -> str:
-        """The chat text; a conversation without a system message gets the use case's own, as in training."""
-        if messages[0][0] != "system":
-            messages = [("system", self._system), *messages]
+    def render(self, messages: list[tuple[str, str]]) -> Rendered:
+        """A conversation without a system message is the use case's own task: its system text and labels, as in the evaluation."""
+        if messages[0][0] == "system":
+            return Rendered(self._text(messages), ())
+        return Rendered(self._text([("system", self._system), *messages]), self._choices)
+
+    def _text(self, messages: list[tuple[str, str]]) -> str:
         if [role for role, _ in messages] == ["system", "user"]:
             return rendering.render(self._base.tokenizer, messages[0][1], messages[1][1])
         turns = [{"role": role, "content": content} for role, content in messages]
@@ -73,10 +85,12 @@ class Models:
         """Tokens of a rendered prompt."""
         return len(self._base.tokenizer(prompt, add_special_tokens=False)["input_ids"])
 
-    def answer(self, model: str, prompts: list[str], max_tokens: int, temperature: float, seed: int) -> list[Answered]:
-        """Complete rendered prompts in one batch."""
+    def answer(self, batch: list[Asked]) -> list[Answered]:
+        """Complete rendered prompts together; see `batching.Answers`."""
         from pipelines.foundation.decoding import generate
 
-        loaded, key = (self._champion, self.champion_key) if model == "champion" else (self._base, registry.BASE)
-        written = generate(loaded.model, loaded.tokenizer, prompts, max_tokens, temperature=temperature, seed=seed)
+        first = batch[0]
+        loaded, key = (self._champion, self.champion_key) if first.model == "champion" else (self._base, registry.BASE)
+        options = {"choices": first.choices or None, "temperature": first.temperature, "seed": first.seed}
+        written = generate(loaded.model, loaded.tokenizer, [asked.prompt for asked in batch], first.max_tokens, **options)
         return [Answered(found.text, found.prompt_tokens, found.completion_tokens, found.finish_reason, key) for found in written]
