@@ -1,9 +1,14 @@
 """Banking77 with few examples: the embedded model before and after tuning against TF-IDF and a linear SVM.
 
 Ten rows an intent of the public train.csv are learnt and 1,000 other rows of it are judged, all chosen by a seed; the
-recipe below was chosen on a third set of rows. One run, one table, about ten minutes on two free cores.
+recipe below was chosen on a third set of rows. One run, one table.
 
     python -m bench.banking77 [--per-class 10] [--all] [--data FOLDER]      # --all: judge all rows not learnt
+
+Tried on dev rows, one seed, LoRA rank 32 and rate 1e-3; the intervals overlap, so no order among the first three:
+all 30 layers, dropout 0.1, 5 epochs 70.4 % of 800 (the recipe); layers 16 to 30, 12 epochs 70.2 % of 600; the same with
+the loss over the choices' tokens only 70.5 % of 600. Lost: moving average of the weights (no change), words dropped at
+random in four of five copies 68.5 % of 800. The SVM below has 72.5 % of 2,000: the tuned model has not reached it.
 """
 
 import argparse
@@ -15,11 +20,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.foundation import decoding, embedded
+from pipelines.sections import Tuning
 from pipelines.tuning import loop
 
 FOLDERS = ("data/banking77", "../data/banking77", "../shared/data/banking77")
 SYSTEM = "Name the intent."
-RECIPE = loop.Tuning(epochs=6, learning_rate=1e-3, rank=32, alpha=32, batch_rows=32, max_tokens=128)
+RECIPE = Tuning(rows_per_label=10, epochs=5, learning_rate=1e-3, rank=32, dropout=0.1, batch_rows=32, max_tokens=128)
 TEST_ROWS = 1000
 
 

@@ -56,6 +56,8 @@ class Progress(logging.Handler):
         logger.setLevel(logging.INFO)
         logger.propagate = False
         logger.addHandler(self)
+        # Its warnings list every task that waits for a failed one, each second until all of them are skipped.
+        logging.getLogger("airflow.sdk.definitions.dag").setLevel(logging.ERROR)
         get_listener_manager().add_listener(self)
         return self
 
@@ -84,6 +86,8 @@ class Progress(logging.Handler):
         self, previous_state: object, task_instance: "RuntimeTaskInstance", error: BaseException | str | None
     ) -> None:
         """A step failed: a mistake that its message explains needs no traceback, anything else is shown whole."""
+        if isinstance(error, KeyboardInterrupt):
+            raise error  # to Airflow it is a failure like others; the person who pressed Ctrl-C wants the whole night to end
         self.failures.append(Failure(task_instance.task_id, str(error)))
         if isinstance(error, BaseException) and not isinstance(error, UserError):
             text = "".join(traceback.format_exception(type(error), error, _ours(error)))

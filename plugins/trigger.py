@@ -54,19 +54,36 @@ def run(usecase: str, profile: str, night: str) -> int:
     api = Api(started.port)
     conf = {"night": night, "profile": profile}
     for dag_id in (f"nightly__{usecase}", f"drift__{usecase}"):
-        if follow(api, dag_id, conf) != "success":
-            print(f"nightshift: {dag_id} failed; the log of the task: http://127.0.0.1:{started.port}/dags/{dag_id}", file=sys.stderr)
+        run_path = start(api, dag_id, conf)
+        if follow(api, run_path) != "success":
+            reasons = failures(api, run_path) or [f"{dag_id} failed"]
+            print("\n".join(f"nightshift: {reason}" for reason in reasons), file=sys.stderr)
+            print(f"More in the log: http://127.0.0.1:{started.port}/dags/{dag_id}", file=sys.stderr)
             return 1
     print("\n" + render(usecase, read_status(usecase, profile, night)))
     return 0
 
 
-def follow(api: Api, dag_id: str, conf: dict[str, str]) -> str:
-    """Unpause, trigger, and say when a task changes its state; returns the state in which the run ended."""
+def start(api: Api, dag_id: str, conf: dict[str, str]) -> str:
+    """Unpause and trigger; returns the run's path in the API."""
     _unpause(api, dag_id)
     run_id = api.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"]
-    path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
     say(f"{dag_id}: triggered {run_id}")
+    return f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
+
+
+def failures(api: Api, path: str) -> list[str]:
+    """What the alert said about each task that failed: the last line of its log that is an error."""
+    found = []
+    for task in api.call("GET", f"{path}/taskInstances")["task_instances"]:
+        if task["state"] == "failed":
+            lines = api.call("GET", f"{path}/taskInstances/{task['task_id']}/logs/{task['try_number']}?full_content=true")["content"]
+            found += [line["event"] for line in lines if line.get("level") == "error"][-1:]
+    return found
+
+
+def follow(api: Api, path: str) -> str:
+    """Say when a task of the run changes its state; returns the state in which the run ended."""
     shown: dict[str, str] = {}
     while True:
         state = api.call("GET", path)["state"]
@@ -79,7 +96,7 @@ def follow(api: Api, dag_id: str, conf: dict[str, str]) -> str:
                     + (f" in {task['duration']:.1f} s" if task["state"] in OVER and task["duration"] else "")
                 )
         if state in OVER:
-            say(f"{dag_id}: {state}")
+            say(f"the run ended: {state}")
             return state
         time.sleep(1)
 

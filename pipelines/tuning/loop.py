@@ -13,12 +13,11 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.foundation.embedded import fast_dtype
 from pipelines.foundation.packed import attention, blocks
+from pipelines.sections import Tuning
 from pipelines.tuning import lora
 from pipelines.tuning.batches import Batch, Row, batches_per_epoch, collate, cut, members
 
@@ -27,26 +26,6 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
 KEPT_BYTES = 2**30  # frozen activations above this are computed again each step
-
-
-class Tuning(BaseModel):
-    """How an adapter is trained."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    epochs: float = Field(2, gt=0, description="passes over the rows; a fraction ends within a pass")
-    learning_rate: float = Field(1e-3, gt=0, description="peak step size of AdamW")
-    warmup_share: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises from 0")
-    schedule: Literal["cosine", "linear"] = Field("cosine", description="how the learning rate falls to 0 afterwards")
-    rank: int = Field(32, ge=1, description="rank of the adapter")
-    alpha: float = Field(32, gt=0, description="the adapter's output is scaled by alpha / rank")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of the adapter's inner activations dropped in training")
-    target_modules: Literal["all-linear"] | tuple[str, ...] = Field("all-linear", description="linears with an adapter, say [q_proj]")
-    frozen_layers: int = Field(0, ge=0, description="lower layers without an adapter; they run once, not every epoch")
-    batch_rows: int = Field(32, ge=1, description="rows a step")
-    max_tokens: int = Field(256, ge=2, description="a longer row loses the beginning of its prompt")
-    seed: int = Field(0, description="order of the rows, first weights, dropout")
-    checkpoint_seconds: float = Field(30, ge=0, description="time between two checkpoints")
 
 
 class _State(NamedTuple):

@@ -1,8 +1,8 @@
 """A peft LoRA adapter whose layers run as one fused product, its parameters in one flat buffer.
 
 Notable: the forward and backward pass of a LoRA layer add the low-rank part inside the big product's result (addmm)
-instead of scaling and adding whole activations; one flat tensor makes the optimiser, the moving average and the
-checkpoint a matter of one tensor each. The adapter is saved by peft and loads with PeftModel.from_pretrained.
+instead of scaling and adding whole activations; one flat tensor makes the optimiser and the checkpoint a
+matter of one tensor each. The adapter is saved by peft and loads with PeftModel.from_pretrained.
 """
 
 import functools
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
     from transformers import LlamaForCausalLM
 
-    from pipelines.tuning.loop import Tuning
+    from pipelines.sections import Tuning
 
 
 class Adapter(NamedTuple):

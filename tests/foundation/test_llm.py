@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import UserError
-from pipelines.foundation import llm
+from pipelines.foundation import embedded, llm
 from pipelines.foundation.llm import Reply, Request
 from pipelines.sections import Endpoint
 from tests.servers import ChatServer, Fault, always, first
@@ -201,3 +201,39 @@ def test_text_and_counts_of_a_careless_server_are_made_safe() -> None:
 
 def test_no_requests_need_no_server_and_no_model() -> None:
     assert llm.ask(Endpoint(), HOME, []) == []
+
+
+@pytest.fixture(scope="module")
+def small_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home where the embedded model's folder holds a tiny model: one token a letter, 120 tokens of context."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    home = tmp_path_factory.mktemp("home")
+    raw = Tokenizer(
+        models.BPE(vocab={"<end>": 0} | {letter: i + 1 for i, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, merges=[])
+    )
+    raw.pre_tokenizer, raw.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<end>", pad_token="<end>")
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}:{{ m.content }};{% endfor %}"
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1}
+    config = LlamaConfig(vocab_size=257, max_position_embeddings=120, eos_token_id=0, pad_token_id=0, bos_token_id=0, **shape)
+    LlamaForCausalLM(config).save_pretrained(home / embedded.NAME)
+    tokenizer.save_pretrained(home / embedded.NAME)
+    return home
+
+
+def test_the_embedded_model_answers_in_order_whatever_the_settings_of_each_request(small_home: Path) -> None:
+    choices = [("red", "blue"), None, ("yes", "no")]
+    asked = [Request("", f"ask {number}", 8, choices=choices[number % 3]) for number in range(9)]
+    replies = llm.ask(Endpoint(), small_home, asked)
+    assert not [reply.error for reply in replies if reply.error]
+    assert all(reply.text.split("\n")[0] in request.choices for request, reply in zip(asked, replies, strict=True) if request.choices)
+    assert replies[3] == llm.ask(Endpoint(), small_home, [asked[3]])[0]
+
+
+def test_a_prompt_that_the_embedded_model_cannot_hold_loses_no_other(small_home: Path) -> None:
+    asked = [Request("", "short", 4), Request("", "long " * 50, 4), Request("", "half \ud83d a pair", 4)]
+    assert [word(reply) for reply in llm.ask(Endpoint(), small_home, asked)] == ["", "too_long", ""]

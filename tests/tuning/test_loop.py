@@ -8,9 +8,9 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from pipelines.errors import UserError
+from pipelines.sections import Tuning
 from pipelines.tuning import loop, lora
 from pipelines.tuning.batches import Row, batches_per_epoch, collate, cut, members
-from pipelines.tuning.loop import Tuning
 
 ROWS = [Row([1, 2, 3, 10 + i % 7, 20 + i % 5], [40 + i % 7, 50 + i % 5, 0]) for i in range(35)]
 TUNING = Tuning(epochs=6, learning_rate=0.02, rank=8, alpha=16, batch_rows=8, checkpoint_seconds=0)

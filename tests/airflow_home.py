@@ -1,0 +1,59 @@
+"""An Airflow of the tests' own, entered before anything imports airflow; its DAG folder holds one toy DAG."""
+
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.settings import ROOT
+from plugins import bootstrap
+
+if TYPE_CHECKING:
+    from airflow.dag_processing.dagbag import DagBag
+
+TOY = """
+from airflow.sdk import DAG, task
+from pipelines.errors import NightStopped
+from pipelines.sections import UseCase
+from plugins.defaults import NIGHT, PROFILE, shared
+
+
+def tell(usecase: str, profile: str, night: str) -> dict:
+    return {"usecase": usecase, "profile": profile, "night": night}
+
+
+def stop(usecase: str, profile: str, night: str) -> dict:
+    raise NightStopped("config/usecases/toy/usecase.yaml: contract.min_rows: too few rows")
+
+
+USECASE = UseCase(name="toy", description="A toy", sources=[{"path": "x"}], gate={"metrics": {}})
+with DAG("toy", schedule="0 2 * * *", **shared(USECASE)):
+    task(tell)("toy", PROFILE, NIGHT) >> task(stop)("toy", PROFILE, NIGHT)
+"""
+
+
+@cache
+def enter() -> Path:
+    """Set the environment once; returns the state folder."""
+    state = Path(tempfile.mkdtemp(prefix="nightshift-tests-"))
+    (state / "dags").mkdir()
+    (state / "dags" / "toy.py").write_text(TOY, encoding="utf-8")
+    os.environ |= bootstrap.environment(state)
+    os.environ |= {"AIRFLOW__CORE__DAGS_FOLDER": str(state / "dags"), "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
+    return state
+
+
+@cache
+def prepare() -> None:
+    """Create the database and the pools once."""
+    enter()
+    bootstrap.prepare()
+
+
+def dag_bag(folder: Path = ROOT / "dags") -> "DagBag":
+    """The DAGs of a folder, read now."""
+    enter()
+    from airflow.dag_processing.dagbag import DagBag
+
+    return DagBag(str(folder))

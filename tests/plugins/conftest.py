@@ -1,0 +1,5 @@
+"""Airflow's environment, before a test file imports airflow."""
+
+from tests import airflow_home
+
+airflow_home.enter()
