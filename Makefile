@@ -14,6 +14,8 @@ export PYTHONPATH := $(CURDIR)
 # Compiled once, outside the tree: Airflow then starts in 6 s instead of 10.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.nightshift/pycache
 unexport PYTHONDONTWRITEBYTECODE
+# Threads that wait do not spin: on a busy machine a training step then costs a third of the CPU time.
+export OMP_WAIT_POLICY ?= PASSIVE
 # A folder of wheels given to pip is one for uv too.
 ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)

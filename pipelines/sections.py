@@ -110,6 +110,7 @@ class Tuning(Section):
     learning_rate: float = Field(1e-3, gt=0, description="peak step size of AdamW")
     warmup_share: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises from 0")
     schedule: Literal["cosine", "linear"] = Field("cosine", description="how the learning rate falls to 0 afterwards")
+    label_weight: float = Field(1.0, gt=0, description="weight of a label's tokens in the loss where a reply's tokens weigh 1")
     rank: int = Field(32, ge=1, description="rank of the adapter")
     alpha: float = Field(32, gt=0, description="the adapter's output is scaled by alpha / rank")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of the adapter's inner activations dropped in training")
@@ -119,7 +120,6 @@ class Tuning(Section):
     frozen_layers: int = Field(0, ge=0, description="lower layers without an adapter; they run once, not every epoch")
     batch_rows: int = Field(32, ge=1, description="rows a step")
     max_tokens: int = Field(256, ge=2, description="a longer row loses the beginning of its prompt")
-    average: float = Field(0.0, ge=0, lt=1, description="decay of the moving average of the weights that is kept; 0: the last weights")
     seed: int = Field(0, description="order of the rows, first weights, dropout")
     checkpoint_seconds: float = Field(30, ge=0, description="time between two checkpoints")
 

@@ -37,6 +37,7 @@ def environment(state: Path) -> dict[str, str]:
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait do not spin: on a busy machine a training step then costs a third
         "TOKENIZERS_PARALLELISM": "false",  # tasks are forks
     }
 

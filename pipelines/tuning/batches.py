@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """One example as token ids; the loss is on the completion (with its end-of-turn token), times `weight`."""
+    """One example as token ids; the loss is on the completion (with its end-of-turn token), token by token times `weights`."""
 
     prompt_ids: list[int]
     completion_ids: list[int]
-    weight: float = 1.0
+    weights: Sequence[float] = ()  # of the completion's tokens; empty: 1 each
 
 
 class Batch(NamedTuple):
@@ -36,7 +36,7 @@ class Batch(NamedTuple):
 def cut(row: Row, max_tokens: int) -> Row:
     """At most `max_tokens` tokens: the prompt loses its beginning, then the completion its end; one prompt token stays."""
     completion = row.completion_ids[: max_tokens - 1]
-    return Row(row.prompt_ids[-(max_tokens - len(completion)) :], completion, row.weight)
+    return Row(row.prompt_ids[-(max_tokens - len(completion)) :], completion, row.weights[: max_tokens - 1])
 
 
 def members(rows: int, batch_rows: int, seed: int, step: int) -> list[int]:
@@ -65,7 +65,7 @@ def collate(rows: Sequence[Row], chosen: list[int]) -> Batch:
     for row, tokens in zip(picked, inputs, strict=True):
         end += len(tokens) - prefix
         places += range(end - len(row.completion_ids), end)
-        weights += [row.weight] * len(row.completion_ids)
+        weights += row.weights or [1.0] * len(row.completion_ids)
     scale = torch.tensor(weights)
     return Batch(
         chosen,

@@ -62,8 +62,13 @@ def _encode(night: Night, folder: Path, examples: list[dict]) -> list[Row]:
     system = night.usecase.prompt(night.usecase.task.system)
     prompts = [rendering.render(tokenizer, system, row["prompt"]) for row in examples]
     answers = [rendering.completion(night.usecase, row["label"], row["response"]) + tokenizer.eos_token for row in examples]
-    ids = tokenizer([*prompts, *answers], add_special_tokens=False)["input_ids"]
-    return [Row(prompt, answer) for prompt, answer in zip(ids[: len(prompts)], ids[len(prompts) :], strict=True)]
+    labels = [rendering.words(night.usecase, row["label"] or "") if "label" in night.usecase.task.answer else "" for row in examples]
+    ids, answer_ids, label_ids = (tokenizer(texts, add_special_tokens=False)["input_ids"] for texts in (prompts, answers, labels))
+    weight = night.usecase.tuning.label_weight
+    return [
+        Row(prompt, answer, [weight] * len(label) + [1.0] * (len(answer) - len(label)))
+        for prompt, answer, label in zip(ids, answer_ids, label_ids, strict=True)
+    ]
 
 
 def _open_run(night: Night) -> str:

@@ -111,12 +111,13 @@ def test_the_fused_layer_gives_the_output_and_gradients_of_peft(folder: Path, dt
 
 def test_packed_rows_have_the_loss_of_padded_ones_and_weights_count(folder: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    rows = [Row([1, 2, 3], [9, 0], 2.0), Row([1, 2, 5, 7, 8], [11, 12, 0], 0.5), Row([1, 2, 4], [13], 1.0)]
+    rows = [Row([1, 2, 3], [9, 0], [2.0, 1.0]), Row([1, 2, 5, 7, 8], [11, 12, 0], [0.5, 0.5, 3.0]), Row([1, 2, 4], [13])]
     total = weight = 0.0
     for row in rows:
         logits = model(torch.tensor([row.prompt_ids + row.completion_ids])).logits[0, len(row.prompt_ids) - 1 : -1]
-        total += row.weight * torch.nn.functional.cross_entropy(logits, torch.tensor(row.completion_ids), reduction="sum")
-        weight += row.weight * len(row.completion_ids)
+        weights = torch.tensor(row.weights or [1.0])
+        total += weights @ torch.nn.functional.cross_entropy(logits, torch.tensor(row.completion_ids), reduction="none")
+        weight += weights.sum()
     for frozen in (0, 1):
         body = loop._Body(model, rows, frozen)
         batch = collate(rows, [2, 0, 1])
