@@ -21,6 +21,7 @@ from pipelines.sections import Profile, UseCase
 from pipelines.settings import load, parse_night
 
 ORDER = ("ingest", "validate", "scrub", "split", "synthesize", "finetune", "evaluate", "gate", "promote", "publish_card", "drift")
+HIDDEN = ("step", "night", "key", "memo", "after", "inputs", "seconds")  # of a result, in the log
 log = logging.getLogger("pipelines")
 Step = Callable[[str, str, str], dict]
 
@@ -46,9 +47,19 @@ class Night(NamedTuple):
 
 
 def results(lake: Lake, night: str) -> dict[str, dict]:
-    """The newest result of each step of a night, by the step's name."""
+    """The newest result of each step of a night, by the step's name.
+
+    A result whose step before has since given another one is left out: a verdict on yesterday's candidate promotes nobody.
+    """
     rows = lake.read("memo", lake.version("memo"), where=f"night = '{night}'").to_pylist()
-    return {row["step"]: json.loads(row["result"]) for row in sorted(rows, key=lambda row: row["at"])}
+    newest = {row["step"]: json.loads(row["result"]) for row in sorted(rows, key=lambda row: row["at"])}
+    sound: dict[str, dict] = {}
+    for name in sorted(newest, key=ORDER.index):
+        found = newest[name]
+        after = found.get("after")
+        if not after or sound.get(after, {}).get("key") == found["inputs"]:
+            sound[name] = found
+    return sound
 
 
 def versions(done: dict[str, dict]) -> dict[str, int]:
@@ -89,7 +100,8 @@ def step(
                 log.info("%s: nothing to do, the same inputs gave %s", name, _brief(found))
             else:
                 log.info("%s: started", name)
-                result = {"step": name, "night": opened.night, "key": key, "memo": False} | work(opened._replace(key=key))
+                about = {"step": name, "night": opened.night, "key": key, "memo": False, "after": after, "inputs": inputs}
+                result = about | work(opened._replace(key=key))
                 result["seconds"] = round(time.perf_counter() - started, 2)
                 log.info("%s: %s in %.1f s", name, _brief(result), result["seconds"])
             _store(opened.lake, result)
@@ -103,9 +115,7 @@ def step(
 
 def _brief(result: dict) -> str:
     """The figures of a result on one line."""
-    shown = {
-        k: v for k, v in result.items() if k not in ("step", "night", "key", "memo", "seconds") and isinstance(v, (int, float, str, bool))
-    }
+    shown = {k: v for k, v in result.items() if k not in HIDDEN and isinstance(v, (int, float, str, bool))}
     return ", ".join(f"{key} {value}" for key, value in shown.items()) or "done"
 
 

@@ -6,6 +6,7 @@ matter of one tensor each. The adapter is saved by peft and loads with PeftModel
 """
 
 import functools
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,7 +54,9 @@ def attach(model: "LlamaForCausalLM", tuning: "Tuning", dtype: "torch.dtype | No
         layers_pattern="layers",
         task_type="CAUSAL_LM",
     )
-    peft_model = get_peft_model(model, config)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft asks by transformers' old name
+        peft_model = get_peft_model(model, config)
     for module in peft_model.modules():
         if isinstance(module, Linear):
             module.base_layer.to(dtype)

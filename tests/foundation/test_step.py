@@ -68,6 +68,17 @@ def test_a_step_whose_predecessor_has_not_run_says_which_command_to_run(house: H
         validate("small", "local", NIGHT)
 
 
+def test_a_result_whose_inputs_have_changed_counts_as_not_run(house: House) -> None:
+    house()
+    ingest("small", "local", NIGHT), validate("small", "local", NIGHT)
+    house(contract={"labels": ["blue"]})
+    ingest("small", "local", NIGHT)
+    found = open_night("small", "local", NIGHT)
+    assert set(results(found.lake, NIGHT)) == {"ingest"}
+    with pytest.raises(UserError, match="validate has not run"):
+        found.before("validate")
+
+
 def test_a_night_that_is_no_date_is_refused(house: House) -> None:
     house()
     with pytest.raises(UserError, match="YYYY-MM-DD"):
