@@ -21,7 +21,7 @@ log = logging.getLogger("pipelines.finetune")
 @step(code=1, after="synthesize", sections=("task", "tuning"), extra=lambda night: night.usecase.prompt(night.usecase.task.system))
 def finetune(night: Night) -> dict:
     """Train an adapter on all train rows up to this night and keep it in MLflow; raises NightStopped without train rows."""
-    examples = _examples(night)
+    examples = choose(night)
     if not examples:
         raise NightStopped(
             f"finetune: there are no train rows up to {night.night}; look at `python -m pipelines status --usecase {night.usecase.name}`"
@@ -38,8 +38,8 @@ def finetune(night: Night) -> dict:
     return {"adapter": adapter, "model": night.key, "run_id": run_id, "rows": len(rows), "synthetic_rows": synthetic} | figures
 
 
-def _examples(night: Night) -> list[dict]:
-    """Real and synthetic train rows up to this night, the newest `max_rows`, in an order that only their ids decide."""
+def choose(night: Night) -> list[dict]:
+    """The training rows: real and synthetic up to this night, the newest `max_rows`, in an order that only their ids decide."""
     tuning = night.usecase.tuning
     where = f"split = 'train' AND night <= '{night.night}'"
     real = night.lake.read("examples", night.before("split")["examples"], where=where).to_pylist()
