@@ -5,7 +5,6 @@ shows them later. There are no retries: a person is watching, and a repeated nig
 own servers are up, the night is triggered there instead, because their scheduler would take up the same run.
 """
 
-import argparse
 import os
 import sys
 import time
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import UserError
-from pipelines.settings import default_profile, load, parse_night
 from plugins import bootstrap, servers
+from plugins.command import command
 from plugins.progress import Progress, say
 
 if TYPE_CHECKING:
@@ -34,21 +33,12 @@ class Ran(NamedTuple):
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code: 0 the run succeeded, 1 it failed, 2 a mistake that the message explains, 130 interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m plugins.run_night", description="One night through Airflow, in this process.")
-    parser.add_argument("--usecase", required=True, help="a folder under config/usecases")
-    parser.add_argument("--night", required=True, help="YYYY-MM-DD")
-    parser.add_argument("--profile", default=default_profile(), help="a file under config/profiles")
-    options = parser.parse_args(arguments)
-    try:
-        load(options.usecase, options.profile)
-        return run(options.usecase, options.profile, parse_night(options.night))
-    except UserError as error:
-        print(f"nightshift: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
+
+    def interrupted() -> str:
         abandon()
-        print("\nnightshift: interrupted; the same command goes on where this stopped", file=sys.stderr)
-        return 130
+        return "interrupted; the same command goes on where this stopped"
+
+    return command("plugins.run_night", "One night through Airflow, in this process.", run, interrupted, arguments)
 
 
 def run(usecase: str, profile: str, night: str) -> int:

@@ -3,7 +3,6 @@
 Over Airflow's public REST API, as any other system would do it.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -13,8 +12,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pipelines.errors import UserError
-from pipelines.settings import default_profile, load, load_profile, parse_night
+from pipelines.settings import load_profile
 from plugins import servers
+from plugins.command import command
 from plugins.progress import say
 
 REGISTERED_SECONDS = 90  # a new DAG file is read within 15 s, later on a busy machine
@@ -116,20 +116,8 @@ def _unpause(api: Api, dag_id: str) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code: 0 both runs succeeded, 1 one failed, 2 a mistake that the message explains."""
-    parser = argparse.ArgumentParser(prog="python -m plugins.trigger", description="One night in the Airflow that `make up` started.")
-    parser.add_argument("--usecase", required=True, help="a folder under config/usecases")
-    parser.add_argument("--night", required=True, help="YYYY-MM-DD")
-    parser.add_argument("--profile", default=default_profile(), help="a file under config/profiles")
-    options = parser.parse_args(arguments)
-    try:
-        load(options.usecase, options.profile)
-        return run(options.usecase, options.profile, parse_night(options.night))
-    except UserError as error:
-        print(f"nightshift: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nnightshift: no longer following; the run goes on in Airflow", file=sys.stderr)
-        return 130
+    about = "One night in the Airflow that `make up` started."
+    return command("plugins.trigger", about, run, lambda: "no longer following; the run goes on in Airflow", arguments)
 
 
 if __name__ == "__main__":
