@@ -7,7 +7,7 @@ words with character n-grams (the best of 18 variants on other rows).
 import sys
 
 from pipelines.errors import UserError
-from pipelines.evaluation.evaluate import sealed
+from pipelines.evaluation.sealed import sealed
 from pipelines.foundation.step import open_night
 from pipelines.monitoring.status import read_status
 from pipelines.settings import default_profile

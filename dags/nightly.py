@@ -18,11 +18,15 @@ then *Clear* the failed task (or start a new run for the same night).
 NightStopped) is not tried again: the message names the file and the key, or the rule that the data broke. Anything
 else is tried twice more, after 1 and 2 minutes. A failed night changes no champion: nothing is promoted before `gate`.
 
+**Approval.** With `approval: required` in `usecase.yaml` the task `approve` waits for a person (Required Actions, or the
+REST API) and shows the verdict table, what flipped and the decision page. No answer within `approval_hours`, a
+rejection, and with `four_eyes` an approval by whoever triggered the run, all promote nothing. Who, when and why is in the ledger.
+
 **Where to look first.** The tab *Night* of the run: rows read and refused, the verdict with its figures, the model
 card. Then the log of the first red task. REJECT and INSUFFICIENT_DATA are verdicts, not failures.
 
 **Cost.** With the local profile nothing but CPU time: minutes for the sample, most of it in `finetune` and `evaluate`.
-`synthesize` and `evaluate` call a model; with a hosted endpoint their calls cost money, and are cached.
+`synthesize`, `admit`, `evaluate` and `safety` call a model; with a hosted endpoint their calls cost money, and are cached.
 
 **Owner.** The `owner` in `usecase.yaml`; alerts go to the connection `nightshift_alerts` where it exists.
 """
@@ -30,17 +34,19 @@ card. Then the log of the first red task. REJECT and INSUFFICIENT_DATA are verdi
 from airflow.sdk import DAG, chain, task
 
 from pipelines.data import ingest, scrub, split, synthesize, validate
-from pipelines.evaluation import evaluate
+from pipelines.evaluation import admit, evaluate, safety
 from pipelines.release import card, gate, promote
 from pipelines.sections import UseCase
 from pipelines.tuning import finetune
+from plugins.approval import Approve, form
 from plugins.defaults import HEAVY, NIGHT, PROFILE, check_usecases, shared
 
 
 def nightly(usecase: UseCase) -> None:
     """One DAG; the order is the night's, each step reads what the one before it recorded."""
     given = (usecase.name, PROFILE, NIGHT)
-    with DAG(f"nightly__{usecase.name}", schedule=usecase.schedule, tags=["nightly", usecase.name], doc_md=__doc__, **shared(usecase)):
+    dag_id, arguments = f"nightly__{usecase.name}", shared(usecase, form(usecase))
+    with DAG(dag_id, schedule=usecase.schedule, tags=["nightly", usecase.name], doc_md=__doc__, **arguments):
         chain(
             task(ingest.ingest)(*given),
             task(validate.validate)(*given),
@@ -48,8 +54,11 @@ def nightly(usecase: UseCase) -> None:
             task(split.split)(*given),
             task(synthesize.synthesize, **HEAVY)(*given),
             task(finetune.finetune, **HEAVY)(*given),
+            task(admit.admit, **HEAVY)(*given),
             task(evaluate.evaluate, **HEAVY)(*given),
+            task(safety.safety, **HEAVY)(*given),
             task(gate.gate)(*given),
+            *([Approve(usecase, given)] if usecase.approval == "required" else []),
             task(promote.promote)(*given),
             task(card.publish_card)(*given),
         )

@@ -4,12 +4,15 @@ With --json nothing but JSON is on standard output. A user's mistake is one mess
 """
 
 import argparse
+import getpass
 import importlib
 import json
 import logging
 import sys
+from collections.abc import Iterable
 
 from pipelines.errors import UserError
+from pipelines.sections import Admission
 from pipelines.settings import default_profile
 
 STEPS = {
@@ -19,11 +22,21 @@ STEPS = {
     "split": "data.split",
     "synthesize": "data.synthesize",
     "finetune": "tuning.finetune",
+    "admit": "evaluation.admit",
     "evaluate": "evaluation.evaluate",
+    "safety": "evaluation.safety",
     "gate": "release.gate",
     "promote": "release.promote",
     "publish_card": "release.card",
     "drift": "monitoring.drift",
+}
+FILES = ("ingest", "scrub", "gate", "calibrate")
+COMMANDS = {
+    "status": "where the newest night stands",
+    "endpoint": "serve the champion on 127.0.0.1",
+    "calibrate": "measure the judges against people's verdicts, and admit or refuse them",
+    "rollback": "make an earlier version the champion",
+    "ledger": "verify or show the chain of decisions",
 }
 
 
@@ -42,16 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     command = options.command
-    if command == "ingest" and options.source:
-        _print(_load("data.ingest").inspect(options.source))
-    elif command == "gate" and options.scores and options.batch:
-        for found in _load("release.gate").decide_batch(options.scores, options.margin, options.alpha):
-            print(json.dumps(found))
-    elif command == "gate" and options.scores:
-        _print(_load("release.gate").decide_file(options.scores, options.margin, options.alpha))
-    elif command == "scrub" and options.input:
-        for row in _load("data.scrub").scrub_lines(options.input):
-            print(json.dumps(row))
+    if command in FILES and (found := _run_on_file(parser, options)) is not None:
+        for line in found:
+            print(json.dumps(line))
+    elif command == "ledger":
+        _ledger(options)
     elif not options.usecase:
         parser.error(f"{command} needs --usecase NAME")
     elif command == "status":
@@ -59,28 +67,70 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         print(json.dumps(status) if options.json else _load("monitoring.status").render(options.usecase, status))
     elif command == "endpoint":
         _load("system.endpoint").serve(options.usecase, options.profile, options.port)
+    elif command == "calibrate":
+        _print(options, _load("evaluation.calibrate").calibrate(options.usecase, options.profile, options.night))
+    elif command == "rollback":
+        _print(options, _load("release.rollback").rollback(options.usecase, options.profile, options.to, options.why, options.by))
     elif not options.night:
         parser.error(f"{command} needs --night YYYY-MM-DD")
     else:
-        result = getattr(_load(STEPS[command]), command)(options.usecase, options.profile, options.night)
-        if options.json:
-            print(json.dumps(result))
+        _print(options, getattr(_load(STEPS[command]), command)(options.usecase, options.profile, options.night))
     return 0
+
+
+def _run_on_file(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Iterable[dict] | None:
+    """The commands that look at a file of the user's and touch nothing else; None where no file was named."""
+    command = options.command
+    if command == "ingest" and options.source:
+        return [_load("data.ingest").inspect(options.source)]
+    if command == "scrub" and options.input:
+        return _load("data.scrub").scrub_lines(options.input)
+    if command == "gate" and options.scores:
+        decide = _load("release.score_files")
+        given = (options.scores, options.margin, options.alpha)
+        return decide.decide_batch(*given) if options.batch else [decide.decide_file(*given)]
+    if command == "calibrate" and (options.verdicts or options.labels):
+        if not (options.verdicts and options.labels):
+            parser.error("calibrate needs both --verdicts FILE and --labels FILE")
+        return _load("evaluation.recorded").calibrate_recorded(options.verdicts, options.labels, Admission())
+    return None
+
+
+def _ledger(options: argparse.Namespace) -> None:
+    audit = _load("release.audit")
+    if options.action == "verify":
+        for line in audit.verify(options.usecase, options.profile):
+            shown = f"{line['usecase']}: {line['entries']} entries hold, head {line['head'][:12]}"
+            print(json.dumps(line) if options.json else shown)
+        return
+    found = audit.show(options.usecase, options.profile, options.night)
+    print("\n".join(json.dumps(entry) for entry in found) if options.json else audit.render(found))
 
 
 def _load(module: str) -> object:
     return importlib.import_module(f"pipelines.{module}")
 
 
-def _print(result: dict) -> None:
-    print(json.dumps(result))
+def _print(options: argparse.Namespace, result: dict) -> None:
+    if options.json:
+        print(json.dumps(result))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number without a name
+        return "unknown"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pipelines", description="One step of the night, the status, or the model endpoint.")
+    about = "One step of the night, the status, the judges, the ledger, or the model endpoint."
+    parser = argparse.ArgumentParser(prog="python -m pipelines", description=about)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in (*STEPS, "status", "endpoint"):
-        command = commands.add_parser(name, help="a step of the night" if name in STEPS else None)
+    for name, text in ({name: "a step of the night" for name in STEPS} | COMMANDS).items():
+        command = commands.add_parser(name, help=text, description=text)
+        if name == "ledger":
+            command.add_argument("action", choices=("verify", "show"))
         command.add_argument("--usecase", default="", help="a folder under config/usecases")
         command.add_argument("--profile", default=default_profile(), help="a file under config/profiles")
         command.add_argument("--night", default="", help="YYYY-MM-DD")
@@ -94,6 +144,13 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--margin", type=float, default=0.03, help="non-inferiority margin in the score's units")
             command.add_argument("--batch", action="store_true", help="a verdict for each value of the column draw, a line each")
             command.add_argument("--alpha", type=float, default=0.05, help="one-sided level")
+        if name == "calibrate":
+            command.add_argument("--verdicts", default="", help="recorded verdicts of any judge: item, order, judge, winner or score, raw")
+            command.add_argument("--labels", default="", help="people's verdicts on the same items")
+        if name == "rollback":
+            command.add_argument("--to", required=True, help="a version of the registry, or base")
+            command.add_argument("--why", required=True, help="the reason, for the ledger")
+            command.add_argument("--by", default=_user(), help="who does it, for the ledger")
         if name == "endpoint":
             command.add_argument("--port", type=int, default=8100, help="on 127.0.0.1")
     return parser

@@ -26,6 +26,7 @@ class Endpoint(Section):
     in_flight: int = Field(8, ge=1, description="requests under way at once")
     timeout_seconds: float = Field(120, gt=0, description="for one request")
     attempts: int = Field(5, ge=1, description="tries for one request")
+    structured: bool = Field(False, description="the server takes response_format json_schema: judges then answer in JSON (kind openai)")
 
 
 class Profile(Section):
@@ -37,6 +38,9 @@ class Profile(Section):
     artifacts: str = Field("", description="MLflow artifact root for new experiments; empty: the server decides")
     data_folders: list[str] = Field([], description="folders searched for public data sets before their URL is asked")
     endpoints: dict[str, Endpoint] = Field(description="name to endpoint; roles in a use case refer to these names")
+    serving: str = Field(
+        "", description="URL of the served champion; a rollback waits until it answers with the new one; empty: it does not wait"
+    )
 
 
 class Source(Section):
@@ -124,21 +128,85 @@ class Tuning(Section):
     checkpoint_seconds: float = Field(30, ge=0, description="time between two checkpoints")
 
 
-class Judge(Section):
-    """One pairwise judge; advisory until it is admitted."""
+class Admission(Section):
+    """What a judge must show against people's verdicts before the gate reads it; bounds are one-sided 95 % ones."""
 
-    endpoint: str = "embedded"
-    prompt: str = Field("", description="file under prompts/; empty: no judge")
-    max_items: int = Field(40, ge=0, description="items judged a night, both orders each")
+    min_items: int = Field(40, ge=1, description="labelled items")
+    min_accuracy: Share = Field(0.6, description="lower bound; unscored counts as wrong")
+    min_kappa: float = Field(0.3, description="lower bound of Cohen's kappa, quadratic weights for grades")
+    min_rate: Share = Field(0.6, description="lower bound of the true positive and of the true negative rate")
+    min_order_consistency: Share = Field(0.7, description="share of pairs with the same verdict in both orders")
+    max_position_bias: Share = Field(0.15, description="distance from 1/2 of the share of verdicts for the answer shown first")
+    max_length_correlation: Share = Field(0.3, description="how far the verdicts' rank correlation with length exceeds the labels' own")
+    max_unscored: Share = Field(0.05, description="share of the judgements without a verdict")
+    expires_days: int = Field(90, ge=1, description="nights after which an admission has to be earned again")
+    anchors: int = Field(10, ge=0, description="labelled items that are judged again every night; 0: none")
+    anchor_tolerance: Share = Field(0.1, description="share of the anchors whose verdict may change before the admission is suspended")
+
+
+class Judge(Section):
+    """A judge, or a panel that decides by majority: one prompt, asked of every member; advice until it is admitted."""
+
+    kind: Literal["pairwise", "pointwise"] = Field("pairwise", description="two answers compared in both orders, or one answer graded")
+    members: list[str] = Field(["embedded"], description="endpoints of the profile; `matcher` is the string matcher for refusals")
+    prompt: str = Field("", description="file under prompts/")
+    labelled: str = Field(
+        "",
+        description="JSONL in the use case's folder with people's verdicts: item, prompt, reference, and output_1, "
+        "output_2, winner (1, 2 or tie), or answer, grade",
+    )
+    grades: tuple[int, int] = Field((1, 5), description="lowest and highest grade (pointwise)")
+    pass_from: int = Field(4, description="grade from which an answer passes (pointwise)")
+    max_items: int = Field(40, ge=0, description="items judged a night")
     max_new_tokens: int = Field(256, ge=4, description="of one judgement; the embedded judge names its verdict first, so 12 do")
-    max_unscored: Share = 0.2
+    max_unscored: Share = Field(0.2, description="share of the night's items without a verdict, above which the gate does not decide on it")
+    admission: Admission = Admission()
+
+    @model_validator(mode="after")
+    def _scale(self) -> "Judge":
+        if not self.members:
+            raise ValueError("members must name at least one endpoint of the profile")
+        if not self.grades[0] < self.pass_from <= self.grades[1]:
+            raise ValueError(
+                f"pass_from {self.pass_from} must lie above the lowest and not above the highest of grades {list(self.grades)}"
+            )
+        return self
 
 
 class Evaluation(Section):
     """The sealed rows and what is measured on them."""
 
     max_items: int = Field(0, description="sealed rows used, chosen by hash; 0: all")
-    judge: Judge = Judge()
+    judges: dict[str, Judge] = Field({}, description="name to judge; the name is a metric that the gate may name")
+    slices: list[str] = Field([], description="label, length, language, source, or a column that the source maps to nothing")
+
+
+class PromptFile(Section):
+    """CSV or JSONL with prompts that a sound model refuses, or, where a column says so, answers."""
+
+    path: str = Field(description="in the use case's folder, or found in the profile's data_folders")
+    text: str = Field("prompt", description="column of the prompt")
+    label: str = Field("", description="column that says which are unsafe; empty: all of them are")
+    unsafe: list[str] = Field(["unsafe"], description="values of that column that mean: to be refused")
+
+
+class InjectionFile(Section):
+    """Instructions that are planted in a sealed message: CSV or JSONL, or JSON of kind to texts."""
+
+    path: str = Field(description="in the use case's folder, or found in the profile's data_folders")
+    text: str = Field("text", description="column of the instruction")
+    canary: str = Field("canary", description="column of the words that only a hijacked model writes; may be absent")
+
+
+class Safety(Section):
+    """Prompts that never enter training: refusals on unsafe ones, compliance on safe ones, resistance to injection."""
+
+    prompts: list[PromptFile] = []
+    injections: list[InjectionFile] = []
+    refusal_labels: list[str] = Field([], description="labels whose answer is a refusal")
+    graders: dict[str, Judge] = Field({}, description="name to judge of kind pointwise with grades [0, 1]: 1 means refused")
+    margin: Share = Field(0.1, description="a candidate shown worse at all is rejected; one not shown to be within this is not promoted")
+    max_items: int = Field(0, ge=0, description="prompts of each kind, chosen by hash; 0: all")
 
 
 class Gate(Section):
@@ -148,6 +216,16 @@ class Gate(Section):
     alpha: float = Field(0.05, gt=0, lt=0.5)
     min_items: int = Field(30, description="fewer paired items: INSUFFICIENT_DATA")
     looks: int = Field(30, description="evaluations against the sealed rows before the gate tightens")
+    slice_margin: Share = Field(0.1, description="a candidate shown worse than this on a slice is not promoted")
+    slice_min_items: int = Field(10, ge=2, description="slices with fewer pairs are shown and decide nothing")
+
+
+class Staging(Section):
+    """Between candidate and champion: fresh sealed rows, night by night, that neither training nor the first verdict saw."""
+
+    max_nights: int = Field(0, ge=0, description="nights in which a promoted candidate must be confirmed; 0: no staging")
+    min_items: int = Field(50, ge=1, description="fresh groups of rows before it can be confirmed")
+    margin: Share = Field(0.1, description="allowed loss of every metric of the gate, shown by a confidence sequence")
 
 
 class Drift(Section):
@@ -176,14 +254,34 @@ class UseCase(Section):
     evaluation: Evaluation = Evaluation()
     gate: Gate
     drift: Drift = Drift()
+    safety: Safety = Safety()
+    approval: Literal["none", "required"] = Field("none", description="required: a person approves each promotion in the Airflow UI")
+    four_eyes: bool = Field(False, description="whoever triggered the run may not approve it")
+    approval_hours: float = Field(12, gt=0, description="without an answer by then nothing is promoted")
+    staging: Staging = Staging()
     folder: str = Field("", exclude=True, description="set by load: the use case's folder")
 
     @model_validator(mode="after")
     def _known_metrics(self) -> "UseCase":
         allowed = {"label": {"accuracy", "macro_f1"}, "reply": {"rouge_l", "chrf"}}
         names = (allowed["label"] if "label" in self.task.answer else set()) | (allowed["reply"] if "reply" in self.task.answer else set())
+        names |= {"tokens"} | set(self.evaluation.judges)
         if wrong := set(self.gate.metrics) - names:
             raise ValueError(f"gate.metrics: {sorted(wrong)} is not measured with task.answer {self.task.answer}; allowed: {sorted(names)}")
+        if wrong := set(self.evaluation.judges) & {
+            "accuracy",
+            "macro_f1",
+            "rouge_l",
+            "chrf",
+            "tokens",
+            "refusal",
+            "compliance",
+            "injection",
+        }:
+            raise ValueError(f"evaluation.judges: {sorted(wrong)} is the name of a metric already; choose another one")
+        for name, judge in self.safety.graders.items():
+            if (judge.kind, judge.grades) != ("pointwise", (0, 1)):
+                raise ValueError(f"safety.graders.{name}: kind must be pointwise and grades [0, 1]; 1 means refused")
         return self
 
     def prompt(self, name: str) -> str:

@@ -28,13 +28,13 @@ POLICY = ExceptionRetryPolicy(
 )
 
 
-def shared(usecase: UseCase) -> dict[str, Any]:
-    """The arguments that every DAG of a use case is made with."""
+def shared(usecase: UseCase, form: dict[str, Param] | None = None) -> dict[str, Any]:
+    """The arguments that every DAG of a use case is made with; `form` is its trigger form, by default night and profile."""
     return {
         "description": usecase.description,
         "catchup": False,
         "max_active_runs": 1,
-        "params": params(),
+        "params": form or params(),
         "render_template_as_native_obj": False,
         "user_defined_macros": {"night_of": night_of},
         "default_args": {

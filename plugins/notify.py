@@ -1,7 +1,8 @@
-"""Tells people that a step failed: one line in the log and, where the Airflow connection `nightshift_alerts` exists, a webhook.
+"""Tells people that a step failed or waits for them: a line in the log and a webhook.
 
-The connection is of type HTTP: its host is the webhook's URL (`https://hooks.example.org/services/...`), its password
-(optional) is sent as a bearer token. The body is JSON with the keys text, dag_id, run_id, task_id, night and error.
+The webhook is called where the Airflow connection `nightshift_alerts` exists, of type HTTP: its host is the webhook's URL
+(`https://hooks.example.org/services/...`), its password (optional) is sent as a bearer token. The body is JSON with the keys
+text, dag_id, run_id and task_id, and night and error of a failure, or the link of a question.
 """
 
 import json
@@ -26,6 +27,10 @@ class Alert(BaseNotifier):
         """Log the failure and post it; a webhook that does not answer is logged, and changes nothing about the run."""
         body = describe(context)
         self.log.error(body["text"])
+        self.send(body)
+
+    def send(self, body: dict[str, str]) -> None:
+        """Post to the webhook, where the connection exists."""
         try:
             connection = BaseHook.get_connection(CONNECTION)
         except AirflowNotFoundException:
@@ -34,6 +39,19 @@ class Alert(BaseNotifier):
             post(connection, body)
         except (urllib.error.URLError, TimeoutError, ValueError) as error:
             self.log.error("the webhook of the connection %s did not take the alert: %s", CONNECTION, error)
+
+
+class Question(Alert):
+    """For the task `approve`: somebody is waited for."""
+
+    def notify(self, context: "Context") -> None:
+        """Log and post where the question is answered."""
+        from airflow.providers.standard.operators.hitl import HITLOperator
+
+        ti, link = context["ti"], HITLOperator.generate_link_to_ui_from_context(context=context)
+        text = f"{ti.dag_id}: a promotion waits for an approval: {link}"
+        self.log.info(text)
+        self.send({"text": text, "dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "link": link})
 
 
 def describe(context: "Context") -> dict[str, str]:

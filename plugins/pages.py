@@ -19,7 +19,12 @@ from plugins.console import PREFIX
 SERVED = {".html": "text/html", ".md": "text/plain", ".json": "application/json"}
 # A report may run its own scripts, and must not reach Airflow with the reader's session.
 SANDBOX = {"Content-Security-Policy": "sandbox allow-scripts allow-popups", "X-Content-Type-Options": "nosniff"}
-LINKS = {"Model card": ("publish_card", "card"), "Drift report": ("drift", "report"), "Data report": ("validate", "docs")}
+LINKS = {
+    "Decision": ("publish_card", "decision"),
+    "Model card": ("publish_card", "card"),
+    "Drift report": ("drift", "report"),
+    "Data report": ("validate", "docs"),
+}
 STYLE = """
 :root{color-scheme:light dark} body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}
 table{border-collapse:collapse;margin:.7rem 0} th,td{padding:.25rem .9rem;border-bottom:1px solid #8884;text-align:right}
@@ -106,7 +111,8 @@ def section(asked: Asked) -> str:
     rows = ", ".join(f"{count} {html.escape(name)}" for name, count in status["rows"].items())
     body = f"<p>Night {html.escape(status['night'])}: <span class='verdict {verdict}'>{verdict}</span> champion: {champion}</p>"
     body += f"<p class=quiet>{html.escape(done.get('gate', {}).get('reason') or '')}</p><p>Rows: {rows}</p>"
-    return f"<section>{title}{body}{metrics(status['metrics'])}{seconds(status)}<p>{links(asked.profile, done)}</p></section>"
+    reports_of = links(asked.profile, with_page(asked, done))
+    return f"<section>{title}{body}{metrics(status['metrics'])}{seconds(status)}<p>{reports_of}</p></section>"
 
 
 def metrics(found: dict[str, dict]) -> str:
@@ -125,6 +131,13 @@ def seconds(status: dict) -> str:
     parts = ", ".join(f"{html.escape(step)} {spent:.0f} s" for step, spent in status["seconds"].items() if spent >= 0.5)
     total = f"{sum(status['seconds'].values()):.0f} s of work"
     return f"<p class=quiet>{total}{': ' if parts else ''}{parts}; {status['model_calls']} model calls</p>"
+
+
+def with_page(asked: Asked, done: dict[str, dict]) -> dict[str, dict]:
+    """While somebody is asked to approve, the decision page exists before the step that publishes it."""
+    if "gate" not in done or "publish_card" in done:
+        return done
+    return done | {"publish_card": {"decision": str(reports(asked.profile) / asked.usecase / done["gate"]["night"] / "decision.html")}}
 
 
 def links(profile: str, done: dict[str, dict]) -> str:

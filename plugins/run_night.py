@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import UserError
+from pipelines.release import approval
+from pipelines.settings import load_usecase
 from plugins import bootstrap, servers
 from plugins.command import command
 from plugins.progress import Progress, say
@@ -55,6 +57,8 @@ def run(usecase: str, profile: str, night: str) -> int:
     abandon()
     dags = _dags()
     conf = {"night": night, "profile": profile}
+    if load_usecase(usecase).approval == "required":
+        conf["approval"] = approval.UNATTENDED  # nobody can answer in this process
     with Progress(state / "logs" / "nightly.log") as progress:
         ran = {name: run_dag(dags[name], conf) for name in (f"nightly__{usecase}",)}
         if ran[f"nightly__{usecase}"].state == "success":
@@ -112,15 +116,23 @@ def _conclude(usecase: str, profile: str, night: str, ran: dict[str, Ran]) -> No
     from pipelines.monitoring.status import read_status, render
 
     status = read_status(usecase, profile, night)
-    results = {step: result for found in ran.values() for step, result in found.results.items()}
-    if all(result["memo"] for result in results.values()):
+    results = {step: result for found in ran.values() for step, result in found.results.items() if result is not None}
+    if all(result.get("memo", True) for result in results.values()):
         champion = f"version {status['champion_version']}" if status["champion_version"] else "the base model"
         say(f"nothing to do: the night {night} of {usecase} is complete (verdict {status['verdict']}, champion {champion})")
     print("\n" + render(usecase, status) + "\n")
-    links = {"model card": ("publish_card", "card"), "drift report": ("drift", "report"), "data report": ("validate", "docs")}
+    links = {
+        "decision": ("publish_card", "decision"),
+        "model card": ("publish_card", "card"),
+        "drift report": ("drift", "report"),
+        "data report": ("validate", "docs"),
+    }
     for title, (step, key) in links.items():
         if link := results.get(step, {}).get(key):
             print(f"  {title:<14}{_short(link)}")
+    if results.get("approve", {}) and not results["approve"]["approved"]:
+        print("\n  A promotion waits for an approval, and nobody can be asked here:")
+        print(f"  `make up`, then `make trigger USECASE={usecase} NIGHT={night}`.")
     print("\n  `make up` shows this night in the Airflow UI, the model in MLflow, and serves the champion.")
 
 

@@ -89,8 +89,14 @@ def follow(api: Api, path: str) -> str:
         state = api.call("GET", path)["state"]
         tasks = api.call("GET", f"{path}/taskInstances?order_by=start_date")["task_instances"]
         for task in tasks:
-            if task["state"] in ("running", "success", "failed", "up_for_retry") and shown.get(task["task_id"]) != task["state"]:
+            if (
+                task["state"] in ("running", "success", "failed", "up_for_retry", "awaiting_input")
+                and shown.get(task["task_id"]) != task["state"]
+            ):
                 shown[task["task_id"]] = task["state"]
+                if task["state"] == "awaiting_input":
+                    say("approve: a person must answer, in the Airflow UI under Required Actions")
+                    continue
                 say(
                     f"{task['task_id']}: {task['state']}"
                     + (f" in {task['duration']:.1f} s" if task["state"] in OVER and task["duration"] else "")

@@ -6,6 +6,7 @@ assert server.billed == len(requests)
 """
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -49,6 +50,28 @@ def always(fault: Fault) -> Callable[[Call], Fault | None]:
 def echo(call: Call) -> str:
     """The prompt, so that a test sees which question an answer belongs to."""
     return f"re: {call.prompt}"
+
+
+def fenced(call: Call) -> list[str]:
+    """The texts that a judge's prompt fences, in the order of the prompt."""
+    return [text for _, text in re.findall(r"\[([0-9a-f]{16})\]\n(.*?)\n\[\1\]", call.prompt, re.DOTALL)]
+
+
+def fair(call: Call) -> str:
+    """A pairwise judge that is always right: the better one of the last two texts says (good)."""
+    one, two = ("(good)" in text for text in fenced(call)[-2:])
+    return "VERDICT: tie" if one == two else f"VERDICT: {'A' if one else 'B'}"
+
+
+def liar(call: Call) -> str:
+    """A pairwise judge that is always wrong."""
+    return {"VERDICT: A": "VERDICT: B", "VERDICT: B": "VERDICT: A"}.get(fair(call), "VERDICT: A")
+
+
+def speaks_json(call: Call) -> str:
+    """A fair judge that writes what the schema of the request asks for."""
+    keys = call.body["response_format"]["json_schema"]["schema"]["required"]
+    return json.dumps(dict(zip(keys, ["the other one says VERDICT: B", fair(call).removeprefix("VERDICT: ")], strict=True)))
 
 
 class ChatServer:

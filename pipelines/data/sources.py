@@ -10,7 +10,6 @@ import errno
 import fnmatch
 import glob
 import hashlib
-import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -18,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import UserError
+from pipelines.foundation import places
 from pipelines.foundation.step import Night
 from pipelines.sections import Source
-from pipelines.settings import ROOT
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -93,17 +92,14 @@ def disk(path: Path | str) -> Iterator[None]:
 
 def _files(night: Night, source: Source, place: int) -> list[Found]:
     """Files of a path on this machine, in the first place that has any."""
-    folders = [Path(night.usecase.folder), *(ROOT / folder for folder in night.profile.data_folders)]
-    searched = [Path(os.path.normpath(folder / source.path)) for folder in folders]
-    if Path(source.path).is_absolute():
-        searched = [Path(source.path)]
+    searched = places.searched(night, source.path)
     for path in searched:
         files = _listed(path)
         if files is not None:
-            return [Found(_shown(file), file.name, place, digest(file), str(file)) for file in files]
+            return [Found(places.shown(file), file.name, place, digest(file), str(file)) for file in files]
     if source.url:
         file = _download(night, source, place, searched)
-        return [Found(_shown(file), file.name, place, digest(file), str(file))]
+        return [Found(places.shown(file), file.name, place, digest(file), str(file))]
     raise UserError(
         f"{_key(night, place)}.path {source.path!r} was found nowhere. Searched: {', '.join(map(str, searched))}. Put the data in one "
         f"of these places, add a folder to data_folders in the profile, or give the source a url"
@@ -123,10 +119,6 @@ def _listed(path: Path) -> list[Path] | None:
 
 def _counts(name: str) -> bool:
     return not name.startswith(".") and not name.upper().startswith("README")
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
 def _key(night: Night, place: int) -> str:
@@ -167,9 +159,9 @@ def _download(night: Night, source: Source, place: int, searched: list[Path]) ->
                 _check(night, source, place, [Found(source.url, path.name, place, digest(part), str(part))])
             part.replace(path)
         except requests.RequestException as error:
-            places = ", ".join(map(str, searched))
+            tried = ", ".join(map(str, searched))
             raise UserError(
-                f"{_key(night, place)}.path {source.path!r} is in none of {places}, and its url could not be fetched: {error}. "
+                f"{_key(night, place)}.path {source.path!r} is in none of {tried}, and its url could not be fetched: {error}. "
                 f"Put the file in one of these places, or add a folder to data_folders in the profile"
             ) from None
         finally:

@@ -3,6 +3,12 @@
 The unit is the group (a conversation, a person, or a row). Groups that hold near-duplicates of each other are merged
 first; then a hash of the group's id decides, so that the split is stable as data grows and a new near-duplicate of an
 old row lands on the old row's side.
+
+Prompts and injections of `safety` may never be trained on (`foundation.protected`). A new row that matches one goes to
+quarantine with the reason safety_set, before it becomes anybody's context. A row that an earlier night accepted, before
+the safety file was there, stays where it is, for a side never changes: it is counted here, and `finetune`, through which
+every row that is trained on has to pass, leaves it out. A changed safety file changes the key of this step and of all
+steps after it.
 """
 
 import hashlib
@@ -11,23 +17,26 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from pipelines.errors import NightStopped
-from pipelines.foundation import text
+from pipelines.foundation import protected, text
 from pipelines.foundation.step import Night, step
 from pipelines.sections import UseCase
 
 log = logging.getLogger("pipelines.split")
 
 
-@step(code=1, after="scrub", sections=("split", "task"))
+@step(code=2, after="scrub", sections=("split", "task"), extra=protected.digests)
 def split(night: Night) -> dict:
     """Write this night's examples; raises NightStopped where a prompt stands on both sides.
 
-    Refused rows (no label or reply where the task needs one, or near-duplicates of rows on both sides) go to quarantine.
+    Refused rows (no label or reply where the task needs one, near-duplicates of rows on both sides, or of the safety set)
+    go to quarantine. Raises UserError for a wrong safety file.
     """
     rows = night.lake.read("clean", night.before("scrub")["clean"], where=f"night = '{night.night}'").to_pylist()
     # The newest version, not the memo's: a row that an earlier night put on one side must stay there.
     old = night.lake.read("examples", night.lake.version("examples"), where=f"night < '{night.night}'").to_pylist()
     refused: list[dict] = []
+    guard = protected.Guard(night)
+    rows = _unprotected(rows, guard, refused)
     drafts, duplicates = _drafts(night.usecase, rows, {row["example_id"] for row in old}, refused)
     examples = _assign(drafts, old, night.usecase, refused)
     _check(old + examples)
@@ -46,7 +55,27 @@ def split(night: Night) -> dict:
         "quarantined": len(refused),
         "train_before": sum(row["split"] == "train" for row in old),
         "test_before": sum(row["split"] == "test" for row in old),
+        "protected_before": _held_back(old, guard),
     }
+
+
+def _unprotected(rows: list[dict], guard: protected.Guard, refused: list[dict]) -> list[dict]:
+    """The rows without those that match the safety set."""
+    kept = []
+    for row in rows:
+        if (entry := guard.find(row["text"])) is None:
+            kept.append(row)
+        else:
+            refused.append(_refuse(row, "safety_set", f"matches {protected.told(entry)}, which may never be trained on"))
+    return kept
+
+
+def _held_back(old: list[dict], guard: protected.Guard) -> int:
+    """Train rows of earlier nights that match the safety set: `finetune` leaves them out."""
+    found = [(row, entry) for row in old if row["split"] == "train" and (entry := guard.find(row["prompt"])) is not None]
+    for row, entry in found:
+        log.warning("the train row %s of %s matches %s: it is not trained on", row["example_id"], row["night"], protected.told(entry))
+    return len(found)
 
 
 def _drafts(usecase: UseCase, rows: list[dict], known: set[str], refused: list[dict]) -> tuple[list[dict], int]:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from pipelines.data import filters, privacy
 from pipelines.errors import UserError
-from pipelines.foundation import embedded, llm, rendering, text
+from pipelines.foundation import embedded, llm, protected, rendering, text
 from pipelines.foundation.step import Night, fingerprint, step
 from pipelines.sections import Endpoint
 
@@ -52,14 +52,14 @@ def synthesize(night: Night) -> dict:
     Raises UserError for an unknown endpoint, a prompt that is missing or has no place for messages, and where no request at all
     was answered.
     """
-    settings = night.usecase.synthesis
-    rows = _rows(night)
+    settings, guard = night.usecase.synthesis, protected.Guard(night)
+    rows = _rows(night, guard)
     wanted = min(settings.rows_per_night, _room(len(rows.train), len(rows.made), settings.min_real_share))
     accepted: list[dict] = []
     refused: Counter[str] = Counter()
     replies: list[llm.Reply] = []
     if wanted > 0 and any(map(_alone, rows.train)):
-        accepted, refused, replies = _write(night, rows, wanted)
+        accepted, refused, replies = _write(night, rows, wanted, guard)
     version = night.lake.version("synthetic")
     if accepted or version is not None:  # an empty replacement takes away what an earlier run of this night left
         version = night.lake.replace("synthetic", accepted, night=night.night)
@@ -74,11 +74,13 @@ def synthesize(night: Night) -> dict:
     }
 
 
-def _rows(night: Night) -> Rows:
+def _rows(night: Night, guard: protected.Guard) -> Rows:
+    """What is there; a row that matches the safety set is no parent."""
     real = night.lake.read("examples", night.before("split")["examples"], where=f"night <= '{night.night}'").to_pylist()
     made = night.lake.read("synthetic", night.lake.version("synthetic"), where=f"night < '{night.night}'").to_pylist()
     real.sort(key=lambda row: row["example_id"])
-    return Rows([row for row in real if row["split"] == "train"], [row for row in real if row["split"] == "test"], made)
+    train = [row for row in real if row["split"] == "train" and guard.find(row["prompt"]) is None]
+    return Rows(train, [row for row in real if row["split"] == "test"], made)
 
 
 def _room(real: int, made: int, min_real_share: float) -> int:
@@ -86,7 +88,7 @@ def _room(real: int, made: int, min_real_share: float) -> int:
     return int(real * (1 - min_real_share) / min_real_share + 1e-9) - made if min_real_share else real * 1000
 
 
-def _write(night: Night, rows: Rows, wanted: int) -> tuple[list[dict], Counter[str], list[llm.Reply]]:
+def _write(night: Night, rows: Rows, wanted: int, guard: protected.Guard) -> tuple[list[dict], Counter[str], list[llm.Reply]]:
     """Ask in rounds, more in each, until enough is accepted or OVERASK requests a row are spent."""
     settings = night.usecase.synthesis
     endpoint, prompt = _endpoint(night), _prompt(night)
@@ -110,7 +112,7 @@ def _write(night: Night, rows: Rows, wanted: int) -> tuple[list[dict], Counter[s
             )
         for draft, request, answer in zip(drafts, requests, answers, strict=True):
             message, reason = filters.judge(barriers, draft, answer, request.max_new_tokens)
-            reason = reason or ("not_needed" if len(accepted) == wanted else None)
+            reason = reason or ("safety_set" if guard.find(message) else "not_needed" if len(accepted) == wanted else None)
             if reason:
                 refused[reason] += 1
             else:

@@ -31,9 +31,12 @@ def _labels(night: Night, examples: Sequence[dict]) -> list[str]:
     return night.usecase.contract.labels or sorted({row["label"] for row in examples if row["label"] is not None})
 
 
-def answer_all(night: Night, model: Model, examples: Sequence[dict]) -> Answered:
-    """Every example answered by one model; an example too long for the model has no row."""
-    labels = _labels(night, examples)
+def answer_all(night: Night, model: Model, examples: Sequence[dict], labelled: Sequence[dict] | None = None) -> Answered:
+    """Every example answered by one model; an example too long for the model has no row.
+
+    `labelled` are the rows whose labels may be answered where the contract names none and the examples have none.
+    """
+    labels = _labels(night, examples if labelled is None else labelled)
     system = night.usecase.prompt(night.usecase.task.system)
     manner = fingerprint(system, night.usecase.task.model_dump(), embedded.NAME, labels)
     where = f"model = '{model.key}' AND rendering = '{manner}'"

@@ -1,7 +1,8 @@
 """Metrics of one answer, in [0, 1]: accuracy of the label, ROUGE-L and chrF of the reply; and macro-F1 over all answers.
 
-A missing answer (none was produced) or a missing reference scores None, never zero; an answer that says nothing, or
-whose first line is no label, was produced and scores 0.
+`tokens` is minus the number of tokens that the model wrote: as with every other metric, more is better. A missing
+answer (none was produced) or a missing reference scores None, never zero; an answer that says nothing, or whose first
+line is no label, was produced and scores 0.
 """
 
 import functools
@@ -14,7 +15,19 @@ from pipelines.foundation.rendering import Answer
 if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer
 
-NAMES = {"label": ("accuracy",), "reply": ("rouge_l", "chrf"), "label_reply": ("accuracy", "rouge_l", "chrf")}
+NAMES = {
+    "label": ("accuracy", "tokens"),
+    "reply": ("rouge_l", "chrf", "tokens"),
+    "label_reply": ("accuracy", "rouge_l", "chrf", "tokens"),
+}
+
+
+class Written(NamedTuple):
+    """An answer with the number of tokens that the model wrote; None: not known."""
+
+    label: str | None
+    response: str | None
+    tokens: int | None = None
 
 
 class Item(NamedTuple):
@@ -23,18 +36,19 @@ class Item(NamedTuple):
     example_id: str
     group_id: str
     gold: Answer
-    champion: Answer | None
-    candidate: Answer | None
+    champion: Written | None
+    candidate: Written | None
 
 
-def score_items(task: str, items: Sequence[Item], night: str) -> list[dict]:
-    """Rows of the table `scores`, one an item and metric of the task (`label`, `reply` or `label_reply`)."""
+def score_items(task: str, items: Sequence[Item], night: str, model: str) -> list[dict]:
+    """Rows of the table `scores`, one an item and metric of the task (`label`, `reply`, `label_reply`); `model`: the candidate's key."""
     return [
         {
             "example_id": item.example_id,
             "group_id": item.group_id,
             "night": night,
             "metric": metric,
+            "model": model,
             "champion": score(metric, item.gold, item.champion),
             "candidate": score(metric, item.gold, item.candidate),
         }
@@ -43,8 +57,10 @@ def score_items(task: str, items: Sequence[Item], night: str) -> list[dict]:
     ]
 
 
-def score(metric: str, gold: Answer, answer: Answer | None) -> float | None:
+def score(metric: str, gold: Answer, answer: Written | None) -> float | None:
     """One answer by one of NAMES."""
+    if metric == "tokens":
+        return None if answer is None or answer.tokens is None else -float(answer.tokens)
     reference = gold.label if metric == "accuracy" else gold.response
     if answer is None or reference is None:
         return None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LONGEST_BODY = 8_000_000  # bytes of an answer
 AGAIN = (408, 409, 425, 429)  # and every 5xx: another try may succeed
+SCHEMA = (400, 422)  # a server that does not know response_format
 SETTINGS = (401, 403, 404)  # wrong key, model or address: the same for every request
 
 
@@ -42,6 +43,11 @@ def name(endpoint: Endpoint) -> str:
 def writable(text: str) -> str:
     """JSON may hold half a surrogate pair, which no table can store and no tokenizer reads."""
     return text.encode("utf-8", "replace").decode()
+
+
+def structured(schema: dict) -> dict:
+    """The part of a request body that holds the answer to a JSON schema (OpenAI's structured outputs; vLLM and llama.cpp take it too)."""
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}}
 
 
 class Server:
@@ -89,7 +95,7 @@ class Server:
         if self._key:
             content = content.replace(self._key.encode(), b"[key]")  # servers repeat a wrong key in their error
         if response.status_code != 200:
-            raise _refusal(response, content)
+            raise _refusal(response, content, "response_format" in body)
         return _parse(content)
 
     def close(self) -> None:
@@ -125,10 +131,12 @@ def _body(response: "Response", deadline: float) -> bytes:
     return b"".join(parts)
 
 
-def _refusal(response: "Response", content: bytes) -> Failure:
+def _refusal(response: "Response", content: bytes, structured: bool) -> Failure:
     """What a status other than 200 means."""
     status = response.status_code
     reason = f"HTTP {status}, the server says: {_excerpt(content)}"
+    if structured and status in SCHEMA:
+        reason += " (response_format json_schema was sent: set structured to false in the profile where the server does not take it)"
     if status in AGAIN or status >= 500:
         word = "rate_limited" if status == 429 else "server_error"
         return Failure(word, reason, wait=retry_after(response.headers.get("Retry-After")))

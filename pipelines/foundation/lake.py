@@ -3,9 +3,10 @@
 The same code works on a local folder and on S3 (`s3://bucket/prefix`, credentials from the environment).
 """
 
+import contextlib
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import UserError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ATTEMPTS = 20
+SQL = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE", "timestamp": "TIMESTAMP"}
 DISK = ("No space left on device", "Disk quota exceeded", "Read-only file system", "Permission denied", "Operation not permitted")
 
 
@@ -44,9 +46,12 @@ class Lake(NamedTuple):
             schema = pa.schema([schema.field(name) for name in columns])
         if version is None:
             return schema.empty_table()
+        stored = DeltaTable(self._uri(table), version=version)
+        written = {field.name for field in stored.schema().fields}  # a column that a later release added is null before it
+        missing = "".join(f', CAST(NULL AS {SQL[kind]}) AS "{name}"' for name, kind in records.TABLES[table].items() if name not in written)
         names = ", ".join(f'"{name}"' for name in schema.names)
-        query = f"SELECT {names} FROM rows" + (f" WHERE {where}" if where else "")
-        engine = QueryBuilder().register("rows", DeltaTable(self._uri(table), version=version))
+        query = f"SELECT {names} FROM (SELECT *{missing} FROM rows)" + (f" WHERE {where}" if where else "")
+        engine = QueryBuilder().register("rows", stored)
         return pa.table(engine.execute(query)).cast(schema)
 
     def replace(self, table: str, rows: "pa.Table | Iterable[dict]", **where: str) -> int:
@@ -65,8 +70,25 @@ class Lake(NamedTuple):
     def _write(self, table: str, data: "pa.Table", predicate: str) -> int:
         from deltalake import DeltaTable, write_deltalake
 
+        self._create(table)
         uri = self._uri(table)
-        if not DeltaTable.is_deltatable(uri):
+        if predicate:
+            write_deltalake(uri, data, mode="overwrite", predicate=predicate, schema_mode="merge")
+        else:
+            write_deltalake(uri, data, mode="append", schema_mode="merge")
+        return DeltaTable(uri).version()
+
+    def _create(self, table: str) -> None:
+        from deltalake import DeltaTable, Schema
+
+        uri = self._uri(table)
+        if DeltaTable.is_deltatable(uri):
+            # A predicate may name a column that a later release added.
+            stored, wanted = DeltaTable(uri), Schema.from_arrow(records.schema(table)).fields
+            written = {field.name for field in stored.schema().fields}
+            if added := [field for field in wanted if field.name not in written]:
+                stored.alter.add_columns(added)
+        else:
             if "://" not in uri:
                 from pathlib import Path
 
@@ -74,16 +96,11 @@ class Lake(NamedTuple):
             stats = ",".join(name for name in records.TABLES[table] if name in records.INDEXED)
             DeltaTable.create(
                 uri,
-                schema=data.schema,
+                schema=records.schema(table),
                 partition_by=["night"],
                 mode="ignore",
                 configuration={"delta.dataSkippingStatsColumns": stats},
             )
-        if predicate:
-            write_deltalake(uri, data, mode="overwrite", predicate=predicate)
-        else:
-            write_deltalake(uri, data, mode="append")
-        return DeltaTable(uri).version()
 
     def _uri(self, table: str) -> str:
         records.TABLES[table]  # a KeyError names a table that the house does not have
@@ -103,22 +120,31 @@ def _literal(value: str) -> str:
 
 
 def _commit(write: Callable[[], int], uri: str) -> int:
-    """Run a whole write again when another writer was first: delta-rs appends are not blind (delta-rs #3890).
-
-    Raises UserError where the disk is full or may not be written to.
-    """
-    from deltalake.exceptions import CommitFailedError, DeltaError
+    """Run a whole write again when another writer was first: delta-rs appends are not blind (delta-rs #3890)."""
+    from deltalake.exceptions import CommitFailedError
 
     for attempt in range(ATTEMPTS):
         try:
-            return write()
+            with _disk(uri):
+                return write()
         except CommitFailedError:
             if attempt == ATTEMPTS - 1:
                 raise
             time.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 5)))
-        except (DeltaError, OSError) as error:  # delta-rs wraps the operating system's error in text
-            why = next((why for why in DISK if why in str(error)), None)
-            if why is None:
-                raise
-            raise UserError(f"{uri} could not be written: {why}; free the disk or mend the permissions, then run the step again") from None
     raise AssertionError("unreachable")
+
+
+@contextlib.contextmanager
+def _disk(uri: str) -> Iterator[None]:
+    """Raises UserError where the disk is full or may not be written to: delta-rs wraps the operating system's error in text."""
+    from deltalake.exceptions import CommitFailedError, DeltaError
+
+    try:
+        yield
+    except CommitFailedError:
+        raise
+    except (DeltaError, OSError) as error:
+        why = next((why for why in DISK if why in str(error)), None)
+        if why is None:
+            raise
+        raise UserError(f"{uri} could not be written: {why}; free the disk or mend the permissions, then run the step again") from None

@@ -29,6 +29,7 @@ class Request(NamedTuple):
     temperature: float = 0.0
     seed: int = 0
     choices: tuple[str, ...] | None = None  # the embedded model answers with one of them; a server writes what it likes
+    schema: dict | None = None  # JSON schema of the answer, sent to an endpoint that is declared structured
 
 
 class Reply(NamedTuple):
@@ -70,6 +71,8 @@ def _ask_server(endpoint: Endpoint, requests: list[Request]) -> list[Reply]:
             "temperature": request.temperature,
             "seed": request.seed,
         }
+        if endpoint.structured and request.schema is not None:
+            body |= chat.structured(request.schema)
         try:
             written = persist(lambda: server.complete(body), endpoint.attempts, circuit)
         except Failure as failure:

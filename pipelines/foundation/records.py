@@ -78,13 +78,16 @@ TABLES: dict[str, dict[str, str]] = {
         "seconds": "double",
     },
     "judgements": {
-        "example_id": "string",
-        "group_id": "string",
         "night": "string",
-        "judge": "string",  # hash of model, prompt and parameters
-        "order": "string",  # AB: candidate first, BA: champion first
-        "pair": "string",  # hash of the prompt, the reference and both answers
-        "winner": "string",  # candidate | champion | tie; null where unscored
+        "purpose": "string",  # night: sealed rows | label, probe: calibration | anchor: the nightly check of an admission
+        "judge": "string",  # the name in the use case
+        "member": "string",  # hash of model, prompt and parameters
+        "item": "string",  # example_id, or the item of the labelled file
+        "group_id": "string",
+        "side": "string",  # pointwise on sealed rows: champion | candidate; else empty
+        "order": "string",  # pairwise: 12 output 1 was shown first, 21 output 2; pointwise: empty
+        "content": "string",  # hash of the texts that were shown, whatever the order
+        "verdict": "string",  # pairwise: 1 | 2 | tie (on sealed rows 1 is the candidate); pointwise: the grade; null: unscored
         "unscored": "string",  # why; null where scored
         "raw": "string",
     },
@@ -93,6 +96,7 @@ TABLES: dict[str, dict[str, str]] = {
         "group_id": "string",
         "night": "string",
         "metric": "string",
+        "model": "string",  # content key of the model in the column candidate: tonight's, or the one in staging
         "champion": "double",  # null: missing, never zero
         "candidate": "double",
     },
@@ -104,18 +108,12 @@ TABLES: dict[str, dict[str, str]] = {
         "seconds": "double",
         "at": "timestamp",
     },
-    "ledger": {
-        "seq": "int64",
-        "at": "string",  # ISO 8601, UTC
-        "night": "string",
-        "kind": "string",  # verdict | promotion | look
-        "body": "string",  # JSON
-        "previous": "string",  # hash of the entry before
-        "hash": "string",
-    },
 }
 # Columns that may hold what a person wrote: kept out of Delta's log statistics, where an erased text would survive.
-INDEXED = ("file", "line", "night", "day", "row_id", "subject_id", "example_id", "group_id", "step", "key", "seq", "model", "metric")
+INDEXED = (
+    *("file", "line", "night", "day", "row_id", "subject_id", "example_id", "group_id", "step", "key"),
+    *("model", "metric", "purpose", "judge", "member"),
+)
 
 
 def schema(table: str) -> "pa.Schema":

@@ -8,6 +8,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipelines.errors import UserError
+from pipelines.foundation import ledger, moves
+from pipelines.foundation.ledger import Entry
 from pipelines.foundation.step import Night
 
 if TYPE_CHECKING:
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 BASE = "base"  # the key of the embedded model without an adapter
 KEY_TAG = "nightshift.key"
 NIGHT_TAG = "nightshift.night"
-PREVIOUS_TAG = "nightshift.previous_champion"
+ENTRY_TAG = "nightshift.ledger"  # number and hash of the ledger entry that moved a version: an anchor outside the ledger
 
 
 class Model(NamedTuple):
@@ -25,6 +28,13 @@ class Model(NamedTuple):
     key: str  # content key: the finetune step's key, or "base"
     version: str | None  # registry version; None for the base or a model that is not registered yet
     adapter: str | None  # MLflow URI of the adapter's files
+
+
+class Staged(NamedTuple):
+    """A model that is being confirmed on fresh rows."""
+
+    model: Model
+    night: str  # rows of later nights are fresh to it
 
 
 def client(night: Night) -> "MlflowClient":
@@ -43,25 +53,30 @@ def client(night: Night) -> "MlflowClient":
 
 
 def champion(night: Night) -> Model:
-    """The champion that stood when the night began: the base model until a candidate was promoted.
+    """The champion that stood when the night began (see `moves`): the base model until a candidate was promoted."""
+    version = moves.champion_version(ledger.entries(night.lake), night.night)
+    return model(night, version) if version else Model(BASE, None, None)
 
-    A version that this very night promoted does not count, so that a repeated night compares with the same model.
-    """
+
+def staging(night: Night) -> Staged | None:
+    """The model that was in staging when the night began."""
+    found = moves.staged(ledger.entries(night.lake), night.night)
+    return Staged(model(night, found.version), found.night) if found else None
+
+
+def model(night: Night, version: str) -> Model:
+    """A registered version; raises UserError where there is none of that number."""
     from mlflow.exceptions import MlflowException
 
-    registry = client(night)
+    registry, name = client(night), night.usecase.name
     try:
-        version = registry.get_model_version_by_alias(night.usecase.name, "champion")
+        found = registry.get_model_version(name, version)
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
-        return Model(BASE, None, None)
-    if version.tags.get(NIGHT_TAG) == night.night:
-        previous = version.tags.get(PREVIOUS_TAG, "")
-        if not previous:
-            return Model(BASE, None, None)
-        version = registry.get_model_version(night.usecase.name, previous)
-    return Model(version.tags[KEY_TAG], str(version.version), version.source)
+        known = sorted(int(v.version) for v in registry.search_model_versions(f"name = '{name}'"))
+        raise UserError(f"{name} has no version {version!r}; it has {', '.join(map(str, known)) or 'none yet'}") from None
+    return Model(found.tags[KEY_TAG], str(found.version), found.source)
 
 
 def adapter_folder(night: Night, model: Model) -> Path | None:
@@ -72,3 +87,48 @@ def adapter_folder(night: Night, model: Model) -> Path | None:
     import mlflow
 
     return Path(mlflow.artifacts.download_artifacts(model.adapter))
+
+
+def move(night: Night, kind: str, body: dict, expected: str | None) -> Entry:
+    """Write a promotion, rollback or staging entry and set the aliases; raises UserError where another champion stands than `expected`.
+
+    MLflow's aliases know no compare and swap, the ledger does: the entry is only added while the champion that it means
+    to replace still stands. Two moves at once end in one winner and one refusal; a process that dies in between leaves
+    aliases that the next `follow` sets right.
+    """
+
+    def check(chain: list[Entry]) -> None:
+        stands = moves.champion_version(chain)
+        if stands == expected:
+            return
+        last = next(entry for entry in reversed(chain) if entry.kind in ("promotion", "rollback"))
+        raise UserError(
+            f"{kind} refused: since {last.at} {_name(stands)} is the champion of {night.usecase.name} ({last.kind}, ledger entry "
+            f"{last.seq}), but this {kind} was decided against {_name(expected)}; nothing was moved"
+        )
+
+    entry = ledger.append(night.lake, night.night, kind, body | {"previous": expected}, check)
+    follow(night)
+    if body["version"]:
+        client(night).set_model_version_tag(night.usecase.name, body["version"], ENTRY_TAG, f"{entry.seq}:{entry.hash}")
+    return entry
+
+
+def follow(night: Night) -> None:
+    """Set the aliases champion and staging to what the ledger says, until no entry came in between."""
+    registry, name = client(night), night.usecase.name
+    while True:
+        chain = ledger.entries(night.lake)
+        stage = moves.staged(chain)
+        aliases = registry.get_registered_model(name).aliases
+        for alias, version in (("champion", moves.champion_version(chain)), ("staging", stage and stage.version)):
+            if version is None and alias in aliases:
+                registry.delete_registered_model_alias(name, alias)
+            elif version is not None and str(aliases.get(alias)) != version:
+                registry.set_registered_model_alias(name, alias, version)
+        if len(ledger.entries(night.lake)) == len(chain):
+            return
+
+
+def _name(version: str | None) -> str:
+    return f"version {version}" if version else "the base model"

@@ -20,7 +20,10 @@ from pipelines.foundation.lake import Lake
 from pipelines.sections import Profile, UseCase
 from pipelines.settings import load, parse_night
 
-ORDER = ("ingest", "validate", "scrub", "split", "synthesize", "finetune", "evaluate", "gate", "promote", "publish_card", "drift")
+ORDER = (
+    *("ingest", "validate", "scrub", "split", "synthesize", "finetune", "admit", "evaluate", "safety"),
+    *("gate", "promote", "publish_card", "drift"),
+)
 HIDDEN = ("step", "night", "key", "memo", "after", "inputs", "seconds")  # of a result, in the log
 log = logging.getLogger("pipelines")
 Step = Callable[[str, str, str], dict]
@@ -64,7 +67,8 @@ def results(lake: Lake, night: str) -> dict[str, dict]:
 
 def versions(done: dict[str, dict]) -> dict[str, int]:
     """Lineage: each table that the night's steps wrote, with the version that the last of them left."""
-    return {table: done[name][table] for name in ORDER for table in records.TABLES if isinstance(done.get(name, {}).get(table), int)}
+    # not isinstance: the flag `memo` of each result is a bool, and bears the name of a table
+    return {table: done[name][table] for name in ORDER for table in records.TABLES if type(done.get(name, {}).get(table)) is int}
 
 
 def open_night(usecase: str, profile: str, night: str) -> Night:

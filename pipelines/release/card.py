@@ -1,78 +1,32 @@
-"""The model card of the night's candidate: `python -m pipelines publish_card --usecase support --night 2026-11-20`.
+"""The model card and the decision page of the night's candidate: `python -m pipelines publish_card --usecase support --night 2026-11-20`.
 
-Markdown after Mitchell et al. 2019, "Model Cards for Model Reporting": what it is, what it was trained on, how it was
-judged, what it cannot do. It is an artifact of the training run and the description of the model version.
+Both are artifacts of the training run; the card is the description of the model version, cut to what a registry holds.
 """
 
-from pathlib import Path
+from pipelines.foundation import ledger, registry
+from pipelines.foundation.step import Night, step
+from pipelines.release import markdown, page
+from pipelines.release.facts import gather
 
-from pipelines.foundation import embedded, registry
-from pipelines.foundation.step import Night, results, step, versions
+LONGEST = 5_000  # letters of a version's description: MLflow's column on PostgreSQL
 
 
-@step(code=1, after="promote", sections=("description", "owner"))
+def _moves(night: Night) -> list[str]:
+    """What the ledger says of this night: after a rollback or a late approval the page is another."""
+    return [entry.hash for entry in ledger.entries(night.lake) if entry.night == night.night]
+
+
+@step(code=2, after="promote", sections=("description", "owner"), extra=_moves)
 def publish_card(night: Night) -> dict:
-    """Write the card to the reports folder, to the run and to the model version."""
-    done = results(night.lake, night.night)
-    card = _write(night, done)
-    folder = Path(night.profile.state) / "reports" / night.usecase.name / night.night
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "model_card.md"
-    path.write_text(card, encoding="utf-8")
+    """Write both to the reports folder and to the run, and the card to the model version."""
+    facts = gather(night)
+    text = markdown.card(facts)
+    decision = page.write_page(night, facts)
+    path = decision.with_name("model_card.md")
+    path.write_text(text, encoding="utf-8")
     client = registry.client(night)
-    client.log_artifact(done["finetune"]["run_id"], str(path))
-    client.update_model_version(night.usecase.name, done["promote"]["version"], description=card)
-    return {"card": str(path)}
-
-
-def _write(night: Night, done: dict[str, dict]) -> str:
-    promote, gate, tuned, split = (done[name] for name in ("promote", "gate", "finetune", "split"))
-    champion = done["evaluate"]["champion"]
-    against = f"version {champion['version']}" if champion["version"] else "the base model without an adapter"
-    lines = [
-        f"# {night.usecase.name}, version {promote['version']}",
-        "",
-        f"{night.usecase.description}. Night {night.night}, verdict **{gate['verdict']}**: {gate['reason']}",
-        "",
-        "## Model",
-        f"- LoRA adapter (rank {night.usecase.tuning.rank}) on {embedded.NAME}; content key `{tuned['model']}`",
-        f"- Owner: {night.usecase.owner}. Compared with: {against}",
-        "",
-        "## Data",
-        f"- {tuned['rows']} training rows, {tuned['synthetic_rows']} of them synthetic",
-        f"- Tonight: {split['train']} train and {split['test']} sealed test rows in {split['groups']} groups, "
-        f"{split['duplicates']} exact duplicates left out",
-        "- Personal data was replaced by typed placeholders before the split.",
-        "",
-        "## Evidence",
-        "| metric | champion | candidate | difference | one-sided bound | margin | smallest visible | n | clusters | verdict |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-        *(_row(name, metric) for name, metric in gate["metrics"].items()),
-        "",
-        *_judge(done["evaluate"].get("judge") or {}),
-        "## Lineage",
-        *(f"- table {table}: version {version}" for table, version in versions(done).items()),
-        f"- training run {tuned['run_id']}, gate {gate['key']}",
-        "",
-        "## Limits",
-        "- A 135-million-parameter model unless the profile names another base: check its replies before customers see them.",
-        "- The verdict holds for traffic like the sealed rows; the drift report tells whether tonight's still is.",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _row(name: str, metric: dict) -> str:
-    figures = [_figure(metric[key]) for key in ("champion", "candidate", "difference", "bound", "margin", "visible")]
-    return f"| {name} | {' | '.join(figures)} | {metric['n']} | {metric['clusters']} | {metric['verdict']} |"
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _judge(judge: dict) -> list[str]:
-    if not judge:
-        return []
-    shown = ", ".join(f"{key} {value}" for key, value in judge.items() if isinstance(value, (int, float)) and not isinstance(value, bool))
-    return [f"The judge is not admitted, so its figures are advice that the gate did not read: {shown}.", ""]
+    for file in (path, decision):
+        client.log_artifact(facts.run, str(file))
+    note = f"\n\n(cut here: the whole card is the artifact {path.name} of the run {facts.run})\n"
+    client.update_model_version(night.usecase.name, facts.outcome.version, description=markdown.cut(text, LONGEST, note))
+    return {"card": str(path), "decision": str(decision)}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.errors import NightStopped
-from pipelines.foundation import embedded, registry, rendering
+from pipelines.foundation import embedded, protected, registry, rendering
 from pipelines.foundation.step import Night, step
 from pipelines.tuning import loop
 from pipelines.tuning.batches import Row
@@ -39,10 +39,15 @@ def finetune(night: Night) -> dict:
 
 
 def choose(night: Night) -> list[dict]:
-    """The training rows: real and synthetic up to this night, the newest `max_rows`, in an order that only their ids decide."""
-    tuning = night.usecase.tuning
+    """The training rows: real and synthetic up to this night, the newest `max_rows`, in an order that only their ids decide.
+
+    Rows that match the safety set, and what was made from them, are left out; `split` tells their number.
+    """
+    tuning, guard = night.usecase.tuning, protected.Guard(night)
     where = f"split = 'train' AND night <= '{night.night}'"
     real = night.lake.read("examples", night.before("split")["examples"], where=where).to_pylist()
+    held = {row["example_id"] for row in real if guard.find(row["prompt"]) is not None}
+    real = [row for row in real if row["example_id"] not in held]
     if tuning.rows_per_label:
         kept: dict[str, int] = {}
         chosen = []
@@ -52,6 +57,7 @@ def choose(night: Night) -> list[dict]:
                 chosen.append(row)
         real = chosen
     made = night.lake.read("synthetic", night.before("synthesize")["synthetic"], where=where).to_pylist()
+    made = [row for row in made if row["parent_id"] not in held and guard.find(row["prompt"]) is None]
     newest = sorted(real + made, key=lambda row: (row["day"] or row["night"], row["example_id"]), reverse=True)
     return sorted(newest[: tuning.max_rows or None], key=lambda row: row["example_id"])
 

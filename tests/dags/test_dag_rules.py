@@ -32,8 +32,11 @@ def test_every_file_imports_without_a_deprecated_name(bag: "DagBag") -> None:
     assert bag.import_errors == {}
 
 
-def test_one_folder_is_one_nightly_and_one_drift_dag(bag: "DagBag") -> None:
-    assert sorted(bag.dags) == sorted(f"{family}__{name}" for family in ("nightly", "drift") for name in usecases())
+FAMILIES = ("nightly", "drift", "calibrate", "rollback")
+
+
+def test_one_folder_is_one_dag_of_each_family(bag: "DagBag") -> None:
+    assert sorted(bag.dags) == sorted(f"{family}__{name}" for family in FAMILIES for name in usecases())
 
 
 def test_the_nightly_runs_the_steps_in_their_order(bag: "DagBag") -> None:
@@ -58,8 +61,16 @@ def test_every_task_retries_ends_and_alerts(bag: "DagBag") -> None:
         for task in dag.tasks:
             where = f"{task.task_id} in {dag.dag_id}: make the DAG with **shared(usecase)"
             assert task.retries >= 1 and task.retry_policy is not None, where
-            assert task.execution_timeout, where
+            assert task.execution_timeout or task.response_timeout, where
             assert task.on_failure_callback, where
+
+
+def test_an_approval_stands_between_the_gate_and_the_promotion_where_one_is_required(house: House) -> None:
+    house(approval="required", approval_hours=3)
+    tasks = dag_bag().dags["nightly__small"].task_dict
+    assert tasks["gate"].downstream_task_ids == {"approve"} and tasks["approve"].downstream_task_ids == {"promote"}
+    assert tasks["approve"].response_timeout.total_seconds() == 3 * 3600 and tasks["approve"].defaults == ["Reject"]
+    assert tasks["promote"].trigger_rule == "all_success"
 
 
 def test_every_pool_is_made_by_the_bootstrap(bag: "DagBag") -> None:
@@ -83,6 +94,6 @@ def test_a_wrong_setting_is_an_import_error_and_spares_the_other_use_cases(house
     broken = house(name="broken") / "usecases/broken/usecase.yaml"
     broken.write_text(yaml.safe_dump(yaml.safe_load(broken.read_text()) | {"sorces": []}))
     found = dag_bag()
-    assert set(found.dags) == {"nightly__small", "drift__small"}
+    assert set(found.dags) == {f"{family}__small" for family in FAMILIES}
     [message] = found.import_errors.values()
     assert f"{broken}: sorces: there is no such setting" in message

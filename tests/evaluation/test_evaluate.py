@@ -1,6 +1,7 @@
-"""A whole evaluation with a Llama of two layers: memo, scores, judgements, the look, and the gate after it."""
+"""A whole evaluation with a Llama of two layers: memo, scores, judgements, staging, and the look."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from pipelines.errors import NightStopped
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.foundation import embedded, ledger, registry
 from pipelines.foundation.step import Night, open_night, step
-from pipelines.release.gate import gate
+from tests.servers import ChatServer, fenced
 
 House = Callable[..., Path]
 JUDGE = "Message: {prompt}\nA: {answer_a}\nB: {answer_b}\nEnd with VERDICT: A, B or tie."
@@ -46,7 +47,7 @@ def run(house: House, tiny: Path, tmp_path: Path) -> Callable[..., dict]:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "models").symlink_to(tiny)
     files = {"prompts/judge.txt": JUDGE}
-    evaluation = {"judge": {"prompt": "judge.txt", "max_items": 2}}
+    evaluation = {"judges": {"taste": {"prompt": "judge.txt", "max_items": 2, "max_new_tokens": 12}}}
     task = {"answer": "label_reply", "max_new_tokens": 12}
     house(files, task=task, evaluation=evaluation, gate={"metrics": {"accuracy": 0.05, "macro_f1": 0.05, "chrf": 0.05}, "min_items": 2})
 
@@ -92,11 +93,14 @@ def test_an_evaluation_writes_answers_scores_grades_and_one_look(run: Callable[.
         (model, f"e-{text}") for model in ("base", found["candidate"]["key"]) for text in ("one", "two", "three")
     }
     assert {row["label"] for row in predictions} <= {"blue", "red"}
-    assert lake.read("scores", found["scores"]).num_rows == 9
-    assert lake.read("judgements", found["judgements"]).num_rows == 4
-    assert found["judge"]["advisory"] is True
+    scores = lake.read("scores", found["scores"]).to_pylist()
+    assert Counter(row["metric"] for row in scores) == {"accuracy": 3, "rouge_l": 3, "chrf": 3, "tokens": 3, "taste": 2}
+    assert {row["model"] for row in scores} == {found["candidate"]["key"]}
+    assert [row["purpose"] for row in lake.read("judgements", found["judgements"]).to_pylist()] == ["night"] * 4
+    assert (found["judges"]["taste"]["items"], found["judges"]["taste"]["kind"], found["staging"]) == (2, "pairwise", None)
     assert [entry.body["candidate"] for entry in ledger.entries(lake) if entry.kind == "look"] == [found["candidate"]["key"]]
-    assert set(found["metrics"]) == {"accuracy", "macro_f1", "rouge_l", "chrf"}
+    assert set(found["metrics"]) == {"accuracy", "macro_f1", "rouge_l", "chrf", "tokens"}
+    assert -12 <= found["metrics"]["tokens"]["candidate"] <= 0
     assert found["generated"] == 6
     night = open_night("small", "local", "2026-11-20")
     logged = registry.client(night).get_run(night.before("finetune")["run_id"]).data.metrics
@@ -118,23 +122,90 @@ def test_a_repeated_evaluation_generates_nothing(run: Callable[..., dict], house
     first = run("2026-11-20", ["one", "two", "three"])
     assert run("2026-11-20", ["one", "two", "three"])["memo"] is True
     night = open_night("small", "local", "2026-11-20")
-    changed = {"judge": {"prompt": "", "max_items": 1}}
-    house(task=night.usecase.task.model_dump(), evaluation=changed, gate=night.usecase.gate.model_dump())
+    house(task=night.usecase.task.model_dump(), evaluation={"judges": {}}, gate=night.usecase.gate.model_dump())
     again = evaluate("small", "local", "2026-11-20")
-    assert (again["memo"], again["generated"], again["reused"], again["judge"]) == (False, 0, 6, {})
+    assert (again["memo"], again["generated"], again["reused"], again["judges"]) == (False, 0, 6, {})
     assert again["metrics"] == first["metrics"]
 
 
-def test_a_row_longer_than_the_model_reads_is_missing_and_the_gate_says_so(run: Callable[..., dict]) -> None:
-    run("2026-11-20", ["one", "two", "three", "x" * 600])
-    found = gate("small", "local", "2026-11-20")
-    assert {name: (metric["n"], metric["missing"]) for name, metric in found["metrics"].items()} == dict.fromkeys(
-        ("accuracy", "macro_f1", "chrf"), (3, 1)
+def test_a_row_longer_than_the_model_reads_is_missing_and_never_zero(run: Callable[..., dict]) -> None:
+    found = run("2026-11-20", ["one", "two", "three", "x" * 600])
+    lake = open_night("small", "local", "2026-11-20").lake
+    rows = lake.read("scores", found["scores"], where="metric <> 'taste'").to_pylist()
+    missing = [row for row in rows if row["example_id"] == "e-" + "x" * 600]
+    assert {(row["champion"], row["candidate"]) for row in missing} == {(None, None)}
+    assert Counter(row["metric"] for row in rows if row["champion"] is not None) == dict.fromkeys(
+        ("accuracy", "rouge_l", "chrf", "tokens"), 3
     )
-    assert (found["verdict"], found["looks"]) == ("INSUFFICIENT_DATA", 1)
-    assert ledger.verify(open_night("small", "local", "2026-11-20").lake) == 2
+    assert len(ledger.entries(lake)) == 1
 
 
 def test_no_sealed_row_stops_the_night(run: Callable[..., dict]) -> None:
     with pytest.raises(NightStopped, match="no sealed rows up to 2026-11-20"):
         run("2026-11-20", [])
+
+
+def judged(run: Callable[..., dict], house: House, server: ChatServer, **settings: object) -> tuple[dict, list[dict]]:
+    """A night with the judge `taste` on a server: its counts, and its rows of the table `scores`."""
+    task, gate = {"answer": "reply", "max_new_tokens": 12}, {"metrics": {"chrf": 0.05}}
+    judge = {"prompt": "judge.txt", "members": ["large"]} | settings
+    template = JUDGE if judge.get("kind") != "pointwise" else "{prompt}\n{answer}\nGRADE: 1 to 5."
+    house(
+        {"prompts/judge.txt": template},
+        {"endpoints": {"large": server.endpoint().model_dump()}},
+        task=task,
+        gate=gate,
+        evaluation={"judges": {"taste": judge}},
+    )
+    found = run("2026-11-20", ["one", "two", "three"])
+    scores = open_night("small", "local", "2026-11-20").lake.read("scores", found["scores"], where="metric = 'taste'").to_pylist()
+    return found["judges"]["taste"], scores
+
+
+def test_a_win_in_both_orders_scores_one_and_a_contradiction_a_half(run: Callable[..., dict], house: House) -> None:
+    steady = lambda call: "VERDICT: A" if fenced(call)[1] < fenced(call)[2] else "VERDICT: B"  # noqa: E731
+    with ChatServer(answer=lambda call: "VERDICT: A" if "one" in fenced(call)[0] else steady(call)) as server:
+        found, scores = judged(run, house, server)
+    by_item = {row["example_id"]: (row["champion"], row["candidate"]) for row in scores}
+    assert by_item["e-one"] == (0.5, 0.5)
+    assert {by_item["e-two"], by_item["e-three"]} <= {(0.0, 1.0), (1.0, 0.0)}
+    assert (found["items"], found["inconsistent"], found["unscored"], found["usable"]) == (3, 1, 0, True)
+    assert found["wins"] + found["losses"] + found["ties"] == 3
+
+
+def test_a_grader_passes_or_fails_each_side_and_its_silence_is_no_zero(run: Callable[..., dict], house: House) -> None:
+    grade = lambda call: "No idea." if "two" in fenced(call)[0] else f"GRADE: {4 if 'one' in fenced(call)[0] else 3}"  # noqa: E731
+    with ChatServer(answer=grade) as server:
+        found, scores = judged(run, house, server, kind="pointwise")
+    assert {row["example_id"]: (row["champion"], row["candidate"]) for row in scores} == {
+        "e-one": (1.0, 1.0),
+        "e-two": (None, None),
+        "e-three": (0.0, 0.0),
+    }
+    assert (found["unscored"], found["usable"], found["candidate_passes"]) == (1, False, 0.5)
+
+
+def test_a_judge_without_its_endpoint_leaves_the_night_unscored_and_going(run: Callable[..., dict], house: House) -> None:
+    with ChatServer() as server:
+        found, scores = judged(run, house, server, members=["nowhere"])
+    assert (found["items"], found["unscored"], found["usable"]) == (3, 3, False)
+    assert {(row["champion"], row["candidate"]) for row in scores} == {(None, None)}
+
+
+def test_a_model_in_staging_answers_the_rows_that_are_fresh_for_it(run: Callable[..., dict]) -> None:
+    first = run("2026-11-20", ["one", "two", "three"])
+    night = open_night("small", "local", "2026-11-20")
+    client = registry.client(night)
+    client.create_registered_model("small")
+    source = night.before("finetune")["adapter"]
+    version = client.create_model_version("small", source, tags={registry.KEY_TAG: first["candidate"]["key"]}).version
+    registry.move(night, "staging", {"version": str(version)}, expected=None)
+    second = run("2026-11-21", ["four", "five"])
+    assert second["staging"] == {"key": first["candidate"]["key"], "version": str(version), "items": 2}
+    rows = night.lake.read("scores", second["scores"], where="night = '2026-11-21'").to_pylist()
+    staged = [row for row in rows if row["model"] == first["candidate"]["key"]]
+    assert {(row["example_id"], row["metric"]) for row in staged} == {
+        (f"e-{text}", metric) for text in ("four", "five") for metric in ("accuracy", "rouge_l", "chrf", "tokens")
+    }
+    assert all(row["champion"] is not None and row["candidate"] is not None for row in staged)
+    assert len({(row["example_id"], row["metric"], row["model"]) for row in rows}) == len(rows)

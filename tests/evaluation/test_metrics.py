@@ -6,6 +6,7 @@ import pytest
 from sacrebleu.metrics import CHRF
 
 from pipelines.evaluation import metrics
+from pipelines.evaluation.metrics import Written
 from pipelines.foundation.rendering import Answer
 
 WORDS = ["Your", "card", "will", "arrive", "Monday,", "we're", "sorry!", "£3.50", "a", "naïve", "café", "12-34", "<EMAIL>", "a_b", "İ"]
@@ -27,32 +28,35 @@ def test_chrf_equals_sacrebleu_over_a_hundred() -> None:
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "rouge_l", "chrf"])
-@pytest.mark.parametrize("answer", [Answer(None, None), Answer("", ""), Answer(None, "   "), Answer(None, "\x00")])
-def test_an_answer_that_says_nothing_scores_zero(metric: str, answer: Answer) -> None:
+@pytest.mark.parametrize("answer", [Written(None, None), Written("", ""), Written(None, "   "), Written(None, "\x00")])
+def test_an_answer_that_says_nothing_scores_zero(metric: str, answer: Written) -> None:
     assert metrics.score(metric, Answer("red", "It is red."), answer) == 0
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "rouge_l", "chrf"])
 def test_a_missing_answer_or_reference_is_null(metric: str) -> None:
     assert metrics.score(metric, Answer("red", "It is red."), None) is None
-    assert metrics.score(metric, Answer(None, None), Answer("red", "It is red.")) is None
+    assert metrics.score(metric, Answer(None, None), Written("red", "It is red.")) is None
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "rouge_l", "chrf"])
 def test_the_reference_itself_scores_one(metric: str) -> None:
-    assert metrics.score(metric, Answer("red", "It is red."), Answer("red", "It is red.")) == pytest.approx(1)
+    assert metrics.score(metric, Answer("red", "It is red."), Written("red", "It is red.")) == pytest.approx(1)
 
 
 def test_rows_are_one_an_item_and_metric_and_missing_ones_are_out_of_the_means() -> None:
-    gold = Answer("red", "It is red.")
-    items = [metrics.Item("1", "g", gold, gold, Answer("blue", "")), metrics.Item("2", "g", gold, None, gold)]
-    rows = metrics.score_items("label_reply", items, "2026-11-20")
-    assert [(row["example_id"], row["metric"]) for row in rows] == [(i, m) for m in ("accuracy", "rouge_l", "chrf") for i in "12"]
+    gold, same = Answer("red", "It is red."), Written("red", "It is red.", 5)
+    items = [metrics.Item("1", "g", gold, same, Written("blue", "", 2)), metrics.Item("2", "g", gold, None, same)]
+    rows = metrics.score_items("label_reply", items, "2026-11-20", "new")
+    assert [(row["example_id"], row["metric"]) for row in rows] == [(i, m) for m in ("accuracy", "rouge_l", "chrf", "tokens") for i in "12"]
+    assert {row["model"] for row in rows} == {"new"}
     assert metrics.summarise("label_reply", items, rows)["accuracy"] == {"champion": 1.0, "candidate": 0.0}
     assert metrics.summarise("label_reply", items, rows)["macro_f1"] == {"champion": 1.0, "candidate": 0.0}
+    assert metrics.summarise("label_reply", items, rows)["tokens"] == {"champion": -5.0, "candidate": -2.0}  # fewer is better
 
 
 def test_no_whole_pair_gives_no_figure() -> None:
     items = [metrics.Item("1", "g", Answer("red", None), None, None)]
-    rows = metrics.score_items("label", items, "2026-11-20")
-    assert metrics.summarise("label", items, rows) == {name: {"champion": None, "candidate": None} for name in ("accuracy", "macro_f1")}
+    rows = metrics.score_items("label", items, "2026-11-20", "new")
+    nothing = {"champion": None, "candidate": None}
+    assert metrics.summarise("label", items, rows) == dict.fromkeys(("accuracy", "tokens", "macro_f1"), nothing)

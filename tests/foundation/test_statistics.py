@@ -37,7 +37,7 @@ def test_the_variance_is_the_cluster_robust_one_of_statsmodels() -> None:
     assert found.variance[0] == pytest.approx(fitted.bse[0] ** 2 * 60 / 59)
 
 
-@pytest.mark.parametrize(("losses", "wins"), [(12, 9), (1, 2), (9, 1), (3, 20)])
+@pytest.mark.parametrize(("losses", "wins"), [(12, 9), (1, 2), (9, 1), (3, 20), (40, 20)])
 def test_right_or_wrong_gives_the_score_interval_by_its_definition(losses: int, wins: int) -> None:
     differences = [-1] * losses + [1] * wins + [0] * (100 - losses - wins)
     found = statistics.compare(differences, range(100), alpha=0.05)
@@ -55,7 +55,9 @@ def score_bound(mean: float, wins: int, losses: int, n: int) -> float:
 
         edges = (max(0, -delta) + 1e-12, (1 - delta) / 2 - 1e-12)
         lost = minimize_scalar(likelihood, bounds=edges, method="bounded", options={"xatol": 1e-13}).x
-        return mean - delta - 0.25 / n - stats.t.ppf(0.95, n - 1) * np.sqrt((2 * lost + delta - delta**2) / n)
+        return (
+            mean - delta - 0.25 * min(1, 5 / min(wins, losses)) / n - stats.t.ppf(0.95, n - 1) * np.sqrt((2 * lost + delta - delta**2) / n)
+        )
 
     return brentq(excess, -0.9, mean - 1e-9)
 
@@ -83,6 +85,34 @@ def test_one_cluster_says_nothing() -> None:
 def test_a_candidate_at_the_margin_passes_in_at_most_alpha_of_nights(n: int, cluster: int, wins: float) -> None:
     found = statistics.bounds(nights(np.random.default_rng(3), 2000, n, [wins + 0.03, wins], cluster), alpha=0.05)
     assert np.mean(found.low > -0.03) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 2000)
+
+
+@pytest.mark.parametrize(("n", "margin"), [(60, 0.03), (118, 0.01), (270, 0.01), (671, 0.05), (1000, 0.03), (1122, 0.04)])
+@pytest.mark.parametrize("wins", [0.0, 0.001, 0.01, 0.06, 0.10])
+def test_over_all_outcomes_at_most_alpha_pass_at_the_margin(n: int, margin: float, wins: float) -> None:
+    assert passing(n, wins, wins + margin, margin, 0.05) <= 0.0502
+    assert passing(n, wins, wins + margin, margin, 0.025) <= 0.0252
+
+
+def test_an_equal_candidate_passes_in_four_of_five_nights_of_a_thousand_items() -> None:
+    assert passing(1000, 0.072, 0.072, 0.03, 0.05) == pytest.approx(0.7992, abs=1e-4)
+
+
+def passing(n: int, wins: float, losses: float, margin: float, alpha: float) -> float:
+    """The exact share of nights of n single items whose bound is above -margin: the sum over all outcomes worth counting."""
+    won, lost = (part.ravel() for part in np.meshgrid(likely(n, wins), likely(n, losses)))
+    chance = stats.multinomial.pmf(np.stack([won, lost, n - won - lost], axis=1), n, [wins, losses, 1 - wins - losses])
+    size, one = np.full(len(won), float(n)), np.ones(len(won))
+    mean = (won - lost) / n
+    variance = ((won + lost) / n - mean**2) / (n - 1)
+    sample = statistics.Sample(size, size.astype(int), mean, won, lost, one, variance, effect=one, df=size - 1, score=one > 0)
+    return float(chance[statistics.bounds(sample, alpha).low > -margin].sum())
+
+
+def likely(n: int, share: float) -> np.ndarray:
+    """Counts within six standard deviations."""
+    width = 6 * np.sqrt(n * share * (1 - share)) + 6 * (share > 0)
+    return np.arange(max(0, int(n * share - width)), int(n * share + width) + 1)
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:

@@ -73,6 +73,23 @@ def test_the_page_shows_the_verdict_and_links_the_reports(client: TestClient, re
     assert "<b>" not in text and "&lt;b&gt;better" in text
 
 
+def test_the_page_links_the_decision_and_serves_it(client: TestClient, reports: Path) -> None:
+    (reports / "decision.html").write_text("<h1>PROMOTE</h1>")
+    record("gate", {"verdict": "PROMOTE", "reason": "better", "metrics": {}})
+    link = f"/nightshift/report/local/small/{NIGHT}/decision.html"
+    assert link in client.get("/").text  # while somebody is asked to approve
+    record("publish_card", {"decision": str(reports / "decision.html"), "card": str(reports / "none.md")})
+    assert link in client.get("/").text
+    assert client.get(link.removeprefix("/nightshift")).text == "<h1>PROMOTE</h1>"
+
+
+def test_the_request_for_approval_links_where_the_console_serves() -> None:
+    from pipelines.release.brief import ROUTE
+    from plugins.console import PREFIX
+
+    assert f"{PREFIX}/report" == ROUTE
+
+
 def test_a_use_case_without_a_night_says_what_to_run(client: TestClient) -> None:
     assert "make nightly USECASE=small" in client.get("/").text
 

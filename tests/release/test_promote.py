@@ -5,65 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.errors import UserError
 from pipelines.foundation import ledger, registry
-from pipelines.foundation.step import Night, open_night, step
+from pipelines.foundation.step import open_night
 from pipelines.monitoring.status import read_status, render
-from pipelines.release.card import publish_card
 from pipelines.release.promote import promote
+from tests.release.candidates import night_with
 
 House = Callable[..., Path]
-METRIC = {
-    "champion": 0.5,
-    "candidate": 0.9,
-    "difference": 0.4,
-    "low": 0.3,
-    "high": 0.5,
-    "bound": 0.32,
-    "visible": 0.1,
-    "margin": 0.05,
-    "n": 100,
-    "clusters": 90,
-    "verdict": "PASS",
-}
-
-
-def night_with(verdict: str, date: str) -> str:
-    """Run small real steps that stand for the work before the registry; returns the candidate's key."""
-
-    @step(code=1)
-    def ingest(night: Night) -> dict:
-        return {"read": 120, "accepted": 110, "quarantined": 10, "traffic": 0}
-
-    @step(code=1)
-    def split(night: Night) -> dict:
-        return {"examples": 0, "train": 90, "test": 20, "groups": 100, "duplicates": 3}
-
-    @step(code=1)
-    def finetune(night: Night) -> dict:
-        import mlflow
-
-        client = registry.client(night)
-        folder = Path(night.profile.state, "scratch")
-        folder.mkdir(exist_ok=True)
-        (folder / "adapter_config.json").write_text("{}")
-        with mlflow.start_run() as run:
-            model = mlflow.initialize_logged_model(name="adapter")
-            client.log_model_artifacts(model.model_id, str(folder))
-            mlflow.finalize_logged_model(model.model_id, "READY")
-        return {"adapter": f"models:/{model.model_id}", "model": night.key, "run_id": run.info.run_id, "rows": 90, "synthetic_rows": 4}
-
-    @step(code=1, after="finetune")
-    def evaluate(night: Night) -> dict:
-        champion = registry.champion(night)
-        return {"champion": {"key": champion.key, "version": champion.version}, "scores": 1, "metrics": {}, "model_calls": 40}
-
-    @step(code=1, after="evaluate")
-    def gate(night: Night) -> dict:
-        return {"verdict": verdict, "metrics": {"accuracy": METRIC}, "reason": "better by 0.4"}
-
-    for work in (ingest, split, finetune, evaluate, gate):
-        work("small", "local", date)
-    return open_night("small", "local", date).before("finetune")["model"]
 
 
 def aliases(date: str) -> dict[str, str]:
@@ -101,7 +50,56 @@ def test_a_killed_promotion_repeated_makes_no_second_version(house: House) -> No
     promote("small", "local", "2026-11-20")
     opened.lake.replace("memo", [], step="promote", night="2026-11-20")  # as if it died before its result was stored
     assert promote("small", "local", "2026-11-20")["version"] == "1"
-    assert ledger.verify(opened.lake) == 1
+    assert len(ledger.entries(opened.lake)) == 1
+
+
+def test_a_promotion_pins_everything_that_it_rests_on(house: House) -> None:
+    house(files={"prompts/system.txt": "Name the colour."})
+    key = night_with("PROMOTE", "2026-11-20")
+    promote("small", "local", "2026-11-20")
+    opened = open_night("small", "local", "2026-11-20")
+    [entry] = ledger.entries(opened.lake)
+    body = entry.body
+    assert (body["version"], body["previous"], body["model"], body["verdict"]) == ("1", None, key, "PROMOTE")
+    assert set(body) >= {
+        "tables",
+        "split",
+        "judges",
+        "code",
+        "settings",
+        "prompts",
+        "looks",
+        "alpha",
+        "cost",
+        "approval",
+        "gate",
+        "libraries",
+    }
+    assert body["tables"] == {"traffic": 0, "examples": 0, "scores": 1} and body["cost"]["model_calls"] == 40
+    assert set(body["prompts"]) == {"system.txt"} and len(body["code"]) == 64
+    tag = registry.client(opened).get_model_version("small", "1").tags[registry.ENTRY_TAG]
+    assert tag == f"1:{entry.hash}"
+
+
+def test_a_verdict_against_a_champion_that_no_longer_stands_promotes_nothing(house: House) -> None:
+    house()
+    night_with("PROMOTE", "2026-11-18")
+    night_with("PROMOTE", "2026-11-19")  # both were compared with the base model
+    promote("small", "local", "2026-11-18")
+    with pytest.raises(UserError, match=r"promotion refused: since .* version 1 is the champion .* decided against the base model"):
+        promote("small", "local", "2026-11-19")
+    assert aliases("2026-11-19")["champion"] == "1"
+
+
+def test_an_alias_that_a_killed_promotion_left_behind_is_set_right(house: House) -> None:
+    house()
+    night_with("PROMOTE", "2026-11-19")
+    promote("small", "local", "2026-11-19")
+    opened = open_night("small", "local", "2026-11-19")
+    registry.client(opened).delete_registered_model_alias("small", "champion")  # as if it died after its entry was written
+    opened.lake.replace("memo", [], step="promote", night="2026-11-19")
+    promote("small", "local", "2026-11-19")
+    assert aliases("2026-11-19")["champion"] == "1" and len(ledger.entries(opened.lake)) == 1
 
 
 def test_the_adapter_of_the_champion_can_be_fetched(house: House) -> None:
@@ -113,12 +111,10 @@ def test_the_adapter_of_the_champion_can_be_fetched(house: House) -> None:
     assert folder is not None and (folder / "adapter_config.json").read_text() == "{}"
 
 
-def test_the_card_and_the_status_tell_the_same_story(house: House) -> None:
+def test_the_status_tells_the_story_of_the_night(house: House) -> None:
     house()
-    key = night_with("PROMOTE", "2026-11-20")
+    night_with("PROMOTE", "2026-11-20")
     promote("small", "local", "2026-11-20")
-    card = Path(publish_card("small", "local", "2026-11-20")["card"]).read_text()
-    assert f"`{key}`" in card and "| accuracy | 0.500 | 0.900 | 0.400 | 0.320 | 0.050 | 0.100 | 100 | 90 | PASS |" in card
     status = read_status("small", "local")
     assert status["rows"] == {"read": 120, "accepted": 110, "quarantined": 10, "train": 90, "test": 20, "synthetic": 0}
     assert status["metrics"] == {"accuracy": {"champion": 0.5, "candidate": 0.9, "difference": 0.4, "low": 0.3, "high": 0.5}}
@@ -127,8 +123,6 @@ def test_the_card_and_the_status_tell_the_same_story(house: House) -> None:
 
 
 def test_status_without_a_night_says_how_to_run_one(house: House) -> None:
-    from pipelines.errors import UserError
-
     house()
     with pytest.raises(UserError, match="make nightly USECASE=small"):
         read_status("small", "local")

@@ -1,0 +1,53 @@
+"""Admissions of judges, kept in the ledger: who may be read by the gate on which night, and why not.
+
+A judge is known by the hash of its members (model, prompt, parameters). The newest entry that concerns it decides: an
+`admission` (passed or refused, with its figures and its expiry) or a `suspension` (its frozen anchors moved).
+"""
+
+from typing import NamedTuple
+
+from pipelines.foundation import ledger
+from pipelines.foundation.lake import Lake
+
+
+class Standing(NamedTuple):
+    """What is known of a judge on a night."""
+
+    admitted: bool
+    why: str  # one sentence
+    body: dict | None  # of its newest admission: judge, name, figures, correction, expires, ...
+    entry: str  # hash of the ledger entry that decides; empty where there is none
+    suspended: bool
+
+
+def standing(lake: Lake, judge: str, night: str) -> Standing:
+    """Where a judge stands on a night, by the newest entry up to that night; never calibrated means not admitted."""
+    body, entry = None, ""
+    suspension = None
+    for found in ledger.entries(lake):
+        if found.body.get("judge") != judge or found.night > night:
+            continue
+        if found.kind == "admission":
+            body, entry, suspension = found.body, found.hash, None
+        elif found.kind == "suspension":
+            suspension, entry = found, found.hash
+    if body is None:
+        return Standing(False, "it was never calibrated: `python -m pipelines calibrate --usecase NAME`", None, "", False)
+    if suspension is not None:
+        return Standing(False, f"suspended on {suspension.night}: {suspension.body['why']}", body, entry, True)
+    if not body["admitted"]:
+        return Standing(False, f"refused: {body['why']}", body, entry, False)
+    if body["expires"] < night:
+        return Standing(False, f"its admission expired on {body['expires']}", body, entry, False)
+    return Standing(True, f"admitted until {body['expires']}", body, entry, False)
+
+
+def admit(lake: Lake, night: str, body: dict) -> None:
+    """Write the outcome of a calibration; `body` holds judge, name, admitted, why, expires, figures and correction."""
+    ledger.append(lake, night, "admission", body)
+
+
+def suspend(lake: Lake, night: str, judge: str, name: str, why: str) -> None:
+    """Take an admission back until the judge is calibrated again."""
+    entry = standing(lake, judge, night).entry  # of the admission: a second one on the same night can be taken back for the same reason
+    ledger.append(lake, night, "suspension", {"judge": judge, "name": name, "why": why, "admission": entry})
