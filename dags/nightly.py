@@ -58,7 +58,7 @@ def nightly(usecase: UseCase) -> None:
             task(evaluate.evaluate, **HEAVY)(*given),
             task(safety.safety, **HEAVY)(*given),
             task(gate.gate)(*given),
-            *([Approve(usecase, given)] if usecase.approval == "required" else []),
+            *([Approve(usecase=usecase, given=given)] if usecase.approval == "required" else []),
             task(promote.promote)(*given),
             task(card.publish_card)(*given),
         )

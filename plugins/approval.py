@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param
+from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.timezone import utcnow
 
 from pipelines.release import approval
@@ -38,14 +39,16 @@ class Approve(HITLOperator):
 
     template_fields = (*HITLOperator.template_fields, "given")
 
-    def __init__(self, usecase: UseCase, given: tuple[str, str, str], **kwargs: Any) -> None:
-        reason = Param("", type="string", title="Reason", description_md="Kept in the ledger with your name and the time.")
+    def __init__(self, *, usecase: UseCase, given: tuple[str, str, str], **kwargs: Any) -> None:
+        form = ParamsDict(kwargs.pop("params", {}))  # the DAG's own; the operator shows its task's only
+        text = "Kept in the ledger with your name and the time."
+        form["reason"] = Param("", type="string", title="Reason", description_md=text, source="task")
         super().__init__(
             task_id="approve",
             subject=f"{usecase.name}: promote what the gate let through?",
             options=[approval.APPROVE, approval.REJECT],
             defaults=approval.REJECT,
-            params={"reason": reason},
+            params=form,
             response_timeout=datetime.timedelta(hours=usecase.approval_hours),
             execution_timeout=None,
             notifiers=[Question()],

@@ -1,4 +1,4 @@
-"""An Airflow of the tests' own, entered before anything imports airflow; its DAG folder holds one toy DAG."""
+"""An Airflow of the tests' own, entered before anything imports airflow; its DAG folder holds two toy DAGs."""
 
 import os
 import tempfile
@@ -32,13 +32,27 @@ with DAG("toy", schedule="0 2 * * *", **shared(USECASE)):
     task(tell)("toy", PROFILE, NIGHT) >> task(stop)("toy", PROFILE, NIGHT)
 """
 
+ASKING = """
+from airflow.sdk import DAG
+
+from pipelines.sections import UseCase
+from plugins.approval import Approve, form
+from plugins.defaults import NIGHT, PROFILE, shared
+
+GATE = {"metrics": {"accuracy": 0.05}}
+USECASE = UseCase(name="small", description="Asks", sources=[{"path": "x"}], gate=GATE, approval="required", task={"answer": "label"})
+with DAG("asking", schedule=None, **shared(USECASE, form(USECASE))):
+    Approve(usecase=USECASE, given=("small", PROFILE, NIGHT))
+"""
+
 
 @cache
 def enter() -> Path:
     """Set the environment once; returns the state folder."""
     state = Path(tempfile.mkdtemp(prefix="nightshift-tests-"))
     (state / "dags").mkdir()
-    (state / "dags" / "toy.py").write_text(TOY, encoding="utf-8")
+    for name, text in (("toy", TOY), ("asking", ASKING)):
+        (state / "dags" / f"{name}.py").write_text(text, encoding="utf-8")
     os.environ |= bootstrap.environment(state)
     os.environ |= {"AIRFLOW__CORE__DAGS_FOLDER": str(state / "dags"), "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
     return state

@@ -30,7 +30,7 @@ class Ruling(NamedTuple):
     side: str
     orders: dict[str, str | None]  # the panel's verdict by order; pointwise: one, under ""
     verdict: str | None  # both orders merged; None: unscored
-    failed: bool  # a member gave no reply at all (no endpoint, no connection, a refusal by the server)
+    failed: bool  # unscored, and a member gave no reply at all (no endpoint, no connection, a refusal by the server)
 
 
 def grade(night: Night, name: str, judge: Judge, questions: Sequence[Question], purpose: str) -> Graded:
@@ -74,7 +74,7 @@ def verdicts(rows: Sequence[dict], judge: Judge) -> list[Ruling]:
         ruled = {order: decide([row["verdict"] for row in asked.get(order, [])]) for order in wording.orders(judge)}
         merged = panel.merge(ruled["12"], ruled["21"]) if judge.kind == "pairwise" else ruled[""]
         every = [row for several in asked.values() for row in several]
-        failed = any(row["verdict"] is None and row["raw"] is None for row in every)
+        failed = merged is None and any(row["verdict"] is None and row["raw"] is None for row in every)
         found.append(Ruling(item, every[0]["group_id"], side, ruled, merged, failed))
     return found
 
