@@ -1,4 +1,4 @@
-"""Parse time of each DAG file in a fresh process, and what it loads: `python bench/dags.py`.
+"""Parse time of each DAG file in a fresh process, and what it loads: `python -m bench.dags`.
 
 Airflow parses every file every 30 s and again at the start of every task. The aim is below 0.5 s a file.
 """

@@ -1,4 +1,4 @@
-"""Level, coverage and power of the gate, other rules on the same nights, and its time: `PYTHONPATH=. python bench/gate.py`.
+"""Level, coverage and power of the gate, other rules on the same nights, and its time: `python -m bench.gate`.
 
 Simulated: each draw is a night, right-or-wrong items of a champion at p = .80 and a candidate, outcome correlation .55,
 alone or in clusters of 1 to 20 items in which each item repeats its cluster's outcome with probability sqrt(ICC); then

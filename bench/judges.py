@@ -1,4 +1,4 @@
-"""Six recorded judges against people, and how well the correction of a judge's errors covers: `PYTHONPATH=. python bench/judges.py`.
+"""Six recorded judges against people, and how well the correction of a judge's errors covers: `python -m bench.judges`.
 
 The verdicts are those that LLMBar (Zeng et al., ICLR 2024) publishes, each pair judged in both orders: Natural with the
 prompt Vanilla, FairEval with Vanilla_NoRules. Admission holds them against its default rules. The second table draws

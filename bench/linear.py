@@ -1,4 +1,4 @@
-"""A linear model beside the tuned one, on the very rows of a night: `python bench/linear.py` after `make nightly USECASE=banking77`.
+"""A linear model beside the tuned one, on the very rows of a night: `python -m bench.linear` after `make nightly USECASE=banking77`.
 
 TF-IDF and a linear SVM learn from the night's training rows and answer its sealed rows, in two variants: words, and
 words with character n-grams (the best of 18 variants on other rows).

@@ -1,4 +1,4 @@
-"""False confirmations and length of the confidence sequence: `PYTHONPATH=. python bench/sequences.py [--streams 2000]`.
+"""False confirmations and length of the confidence sequence: `python -m bench.sequences [--streams 2000]`.
 
 A stream is a model in staging: a pair a group, looked at after every 15 of 1,000, confirmed at the first look whose lower
 bound is above -margin. Pairs are right or wrong (champion p = .80, outcome correlation .55), or the same but for 2 %

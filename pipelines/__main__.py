@@ -85,6 +85,8 @@ def _run_on_file(parser: argparse.ArgumentParser, options: argparse.Namespace) -
         return [_load("data.ingest").inspect(options.source)]
     if command == "scrub" and options.input:
         return _load("data.scrub").scrub_lines(options.input)
+    if command == "gate" and options.batch and not options.scores:
+        parser.error("gate --batch needs --scores FILE")
     if command == "gate" and options.scores:
         decide = _load("release.score_files")
         given = (options.scores, options.margin, options.alpha)

@@ -137,7 +137,7 @@ class Admission(Section):
     min_rate: Share = Field(0.6, description="lower bound of the true positive and of the true negative rate")
     min_order_consistency: Share = Field(0.7, description="share of pairs with the same verdict in both orders")
     max_position_bias: Share = Field(0.15, description="distance from 1/2 of the share of verdicts for the answer shown first")
-    max_length_correlation: Share = Field(0.3, description="how far the verdicts' rank correlation with length exceeds the labels' own")
+    max_length_correlation: Share = Field(0.3, description="distance of the verdicts' rank correlation with length from the labels' own")
     max_unscored: Share = Field(0.05, description="share of the judgements without a verdict")
     expires_days: int = Field(90, ge=1, description="nights after which an admission has to be earned again")
     anchors: int = Field(10, ge=0, description="labelled items that are judged again every night; 0: none")
@@ -279,6 +279,8 @@ class UseCase(Section):
             "injection",
         }:
             raise ValueError(f"evaluation.judges: {sorted(wrong)} is the name of a metric already; choose another one")
+        if self.staging.max_nights and not set(self.gate.metrics) & {"accuracy", "rouge_l", "chrf"}:
+            raise ValueError("staging: fresh rows are compared by accuracy, rouge_l or chrf: gate.metrics must name one of them")
         for name, judge in self.safety.graders.items():
             if (judge.kind, judge.grades) != ("pointwise", (0, 1)):
                 raise ValueError(f"safety.graders.{name}: kind must be pointwise and grades [0, 1]; 1 means refused")

@@ -45,7 +45,7 @@ def _inputs(night: Night) -> list[object]:
     calibrations = [
         entry.hash
         for entry in ledger.entries(night.lake)
-        if entry.kind == "admission" and entry.night <= night.night and entry.body["judge"] in concerned and not entry.body.get("nightly")
+        if entry.kind == "admission" and entry.body["judge"] in concerned and not entry.body["nightly"]
     ]
     return [known, calibrations]
 

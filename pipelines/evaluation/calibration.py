@@ -56,8 +56,8 @@ def terms(rules: Admission) -> str:
 def calibrate_judge(night: Night, name: str, chosen: Declared, nightly: bool = False) -> Calibrated:
     """Measure one judge and write the outcome to the ledger; asked again on the same night it pays for nothing again.
 
-    A suspended judge is asked anew. `nightly` says that the night asked for it and not a person. Raises UserError for a
-    bad file or prompt.
+    A suspended judge is asked anew. `nightly` says that the night asked for it and not a person: then a judge that fails
+    a probe is refused at once, and the labelled rows are not paid for. Raises UserError for a bad file or prompt.
     """
     judge = chosen.judge
     people = labelled.read(night.usecase, judge)
@@ -65,6 +65,12 @@ def calibrate_judge(night: Night, name: str, chosen: Declared, nightly: bool = F
     if not people.items:
         return _write(night, body | {"why": f"no labelled rows: {chosen.place}.labelled in {night.usecase.folder}/usecase.yaml"}, 0)
     _forget_suspended(night, name, body["judge"])
+    probed = probes.run(night, name, judge, people.items)
+    if nightly and probed["replied"] and probed["at_floor"] < probed["asked"]:
+        found = {key: probed[key] for key in ("asked", "at_floor", "kinds")}
+        why = f"probes: {probed['at_floor']} of {probed['asked']} answers that deserve the floor got it; "
+        why += f"`python -m pipelines calibrate --usecase {night.usecase.name}` measures the rest"
+        return _write(night, body | {"why": why, "probes": found}, probed["model_calls"])
     graded = judges.grade(night, name, judge, [item.question for item in people.items], "label")
     judges.keep(night, name, "label", graded.rows)
     rulings = judges.verdicts(graded.rows, judge)
@@ -72,8 +78,7 @@ def calibrate_judge(night: Night, name: str, chosen: Declared, nightly: bool = F
     if len(failed) > judge.admission.max_unscored * len(graded.rows):
         why = f"not measured: {len(failed)} of {len(graded.rows)} questions had no reply (the first: {failed[0][:300]})"
         log.warning("%s: %s", name, why)
-        return Calibrated(body | {"why": why}, graded.calls)
-    probed = probes.run(night, name, judge, people.items)
+        return Calibrated(body | {"why": why}, graded.calls + probed["model_calls"])
     measured = _measure(people.items, rulings, judge, probed)
     return _write(night, body | measured, graded.calls + probed["model_calls"])
 

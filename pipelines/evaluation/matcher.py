@@ -112,8 +112,8 @@ def match(answer: str) -> str:
 
 def _clauses(answer: str) -> list[str]:
     """The clauses of an answer in lower case, with plain apostrophes and without the words that lead in."""
-    plain = unicodedata.normalize("NFKC", answer).casefold()
-    plain = re.sub("[’‘ʼ`´]", "'", plain)
+    plain = re.sub("[’‘ʼ`´]", "'", answer)  # before NFKC, which makes a space of some
+    plain = unicodedata.normalize("NFKC", plain).casefold()
     plain = re.sub(r"[*_#\"“”]+", "", plain)
     plain = re.sub(r"[^\S\n]+", " ", plain)
     clauses = []

@@ -43,9 +43,10 @@ def texts(judge: Judge) -> list[Probe]:
 
 
 def run(night: Night, name: str, judge: Judge, labelled: Sequence[Item]) -> dict:
-    """Put the probes; returns {"asked", "at_floor", "kinds": {kind: share at the floor}, "model_calls", "judgements"}.
+    """Put the probes; returns {"asked", "at_floor", "kinds": {kind: share at the floor}, "replied", "model_calls", "judgements"}.
 
-    `asked` and `at_floor` are counts. Beside the first few labelled items by hash, pairs without a better output last.
+    `asked` and `at_floor` are counts, `replied` says whether every question got a reply. The probes stand beside the first
+    few labelled items by hash, pairs without a better output last.
     """
     beside = sorted(by_hash(labelled), key=lambda item: item.gold == "tie")[:ITEMS]
     kinds, questions, floors = {}, [], {}
@@ -63,6 +64,7 @@ def run(night: Night, name: str, judge: Judge, labelled: Sequence[Item]) -> dict
         "asked": len(questions),
         "at_floor": sum(sum(found) for found in by_kind.values()),
         "kinds": {kind: round(sum(found) / len(found), 4) for kind, found in by_kind.items()},
+        "replied": not any(row["verdict"] is None and row["raw"] is None for row in graded.rows),
         "model_calls": graded.calls,
         "judgements": judges.keep(night, name, "probe", graded.rows),
     }

@@ -21,11 +21,16 @@ class Standing(NamedTuple):
 
 
 def standing(lake: Lake, judge: str, night: str) -> Standing:
-    """Where a judge stands on a night, by the newest entry up to that night; never calibrated means not admitted."""
+    """Where a judge stands on a night, by the newest entry; never calibrated means not admitted.
+
+    What later nights found by themselves does not count, so that a repeated night decides the same again; what a person
+    calibrated counts for every night that runs after it.
+    """
     body, entry = None, ""
     suspension = None
     for found in ledger.entries(lake):
-        if found.body.get("judge") != judge or found.night > night:
+        by_itself = found.kind == "suspension" or found.body.get("nightly", False)
+        if found.body.get("judge") != judge or (by_itself and found.night > night):
             continue
         if found.kind == "admission":
             body, entry, suspension = found.body, found.hash, None

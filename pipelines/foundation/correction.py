@@ -8,7 +8,7 @@ model's style breaks it, and no figure of a calibration on other answers shows t
 
 The factor is itself measured, so the bounds are those of a ratio of two independent estimates, each with its own
 interval: MOVER-R (Donner and Zou, Statistical Methods in Medical Research 21, 2012; Newcombe, same journal 25, 2016), here for
-differences of either sign. `python bench/judges.py` measures its coverage.
+differences of either sign. `python -m bench.judges` measures its coverage.
 """
 
 from typing import TYPE_CHECKING

@@ -11,7 +11,7 @@ all the capital. m is refused once the capital was beyond 1 / alpha at any time:
 
 Of the observations it is asked that they are bounded and that each, given those before it, has the mean in question; so
 one observation a group, and rows that were not there when the model was trained. The bounds hold as well for the
-smallest (`high`: largest) of these means where they move. `python bench/sequences.py` measures level and length.
+smallest (`high`: largest) of these means where they move. `python -m bench.sequences` measures level and length.
 """
 
 from collections.abc import Sequence

@@ -20,7 +20,7 @@ Two intervals, chosen by the data and not by a flag:
 
 Weak spot, measured: a graded metric whose losses are rare and large, in 10 to 20 clusters of very unlike size, passes at
 the margin in up to 12 % of nights. Right-or-wrong metrics keep to 5 % there.
-`python bench/gate.py` measures level, coverage and power of both.
+`python -m bench.gate` measures level, coverage and power of both.
 """
 
 from collections.abc import Sequence

@@ -22,6 +22,7 @@ def confirm(night: Night) -> dict | None:
     metrics = {}
     for name, differences in streams.items():
         found = sequences.bounds(differences, gate.alpha)  # all must pass: no correction (Berger 1982)
+        worse = sequences.bounds(differences, gate.alpha / len(streams)).high < -settings.margin  # one is enough: Bonferroni
         verdict = "PASS" if found.low > -settings.margin and found.n >= settings.min_items else "WAIT"
         metrics[name] = {
             "n": found.n,
@@ -29,7 +30,7 @@ def confirm(night: Night) -> dict | None:
             "low": round(found.low, 6),
             "high": round(found.high, 6),
             "margin": settings.margin,
-            "verdict": "FAIL" if found.high < -settings.margin else verdict,
+            "verdict": "FAIL" if worse else verdict,
         }
     nights = (datetime.date.fromisoformat(night.night) - datetime.date.fromisoformat(stage.night)).days
     verdict, why = _conclude(metrics, nights, settings.max_nights)
@@ -49,7 +50,10 @@ def _conclude(metrics: dict[str, dict], nights: int, most: int) -> tuple[str, st
 
 
 def _streams(night: Night, model: str) -> dict[str, list[float]]:
-    """Of each metric in [0, 1]: a difference a group of fresh rows, oldest first, the same order every night."""
+    """Of each metric in [0, 1]: a difference a group of fresh rows, oldest first, the same order every night.
+
+    A group counts by its rows of the first night on which it appears: observations have to be independent, and may not change later.
+    """
     metrics = [name for name in night.usecase.gate.metrics if name not in ("macro_f1", "tokens", *night.usecase.evaluation.judges)]
     where = f"night = '{night.night}' AND model = '{model}'"
     scores = night.lake.read("scores", night.before("evaluate")["scores"], where=where).to_pylist()
@@ -61,5 +65,8 @@ def _streams(night: Night, model: str) -> dict[str, list[float]]:
         for row in scores:
             if row["metric"] == name and row["champion"] is not None and row["candidate"] is not None:
                 groups[arrived[row["example_id"]], row["group_id"]].append(row["candidate"] - row["champion"])
-        found[name] = [sum(values) / len(values) for _, values in sorted(groups.items())]
+        firsts: dict[str, tuple[str, float]] = {}
+        for (arrival, group), values in sorted(groups.items()):
+            firsts.setdefault(group, (arrival, sum(values) / len(values)))
+        found[name] = [value for _, _, value in sorted((arrival, group, value) for group, (arrival, value) in firsts.items())]
     return found

@@ -38,11 +38,12 @@ def decide(evidence: dict[str, Evidence], slices: list[dict], settings: Gate, al
 
 def explain(name: str, metric: dict, alpha: float) -> str:
     """One sentence: metric, n, bound, margin, in plain words."""
-    pairs = f"{metric['n']} pairs in {metric['clusters']} groups" + (f" ({metric['missing']} missing)" if metric["missing"] else "")
+    pairs = f"{_count(metric['n'], 'pair')} in {_count(metric['clusters'], 'group')}"
+    pairs += f" ({metric['missing']} missing)" if metric["missing"] else ""
     if metric["why"]:
         return f"{name}: not decided: {metric['why']}."
     if metric["low"] is None:
-        return f"{name}: {pairs} are too few to compare."
+        return f"{name}: too few to compare: {pairs}."
     told = f"{name}: candidate minus champion is {metric['difference']:+.4f} over {pairs}"
     told += ", corrected for the judge's errors" if metric["corrected"] else ""
     share = f"{100 * (1 - alpha):.4g} %"
@@ -59,6 +60,10 @@ def explain(name: str, metric: dict, alpha: float) -> str:
         f"{told}; its {share} bounds {metric['low']:+.4f} and {metric['high']:+.4f} lie on both sides of the margin {-margin:+.4f}: "
         f"the smallest drop that so many pairs show is {metric['visible']:.4f}."
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def measure(found: Evidence, min_items: int, alpha: float) -> dict:

@@ -28,11 +28,14 @@ def read_scores(path: str, batch: bool = False) -> Scores:
     columns = (*COLUMNS, "draw") if batch else COLUMNS
     found = Scores([], [], [], [])
     seen: dict[tuple[str, str], int] = {}
-    for line, row in tabular.rows(path, columns):
+    for line, row in tabular.rows(path, columns, ("draw",)):
         item, group = (tabular.name(path, line, column, row[column]) for column in ("item", "group"))
         draw = tabular.name(path, line, "draw", row["draw"]) if batch else ""
         if (draw, item) in seen:
-            raise UserError(f"{path}, line {line}, column item: {item!r} was already on line {seen[draw, item]}; each item is scored once")
+            hint = "" if batch or "draw" not in row else "; the file has a column draw: --batch decides each draw on its own"
+            raise UserError(
+                f"{path}, line {line}, column item: {item!r} was already on line {seen[draw, item]}; each item is scored once{hint}"
+            )
         seen[draw, item] = line
         found.groups.append(group)
         found.champion.append(_score(path, line, "champion", row["champion"]))
@@ -46,6 +49,8 @@ def read_scores(path: str, batch: bool = False) -> Scores:
 def _score(path: str, line: int, column: str, value: object) -> float | None:
     if value is None or value == "":
         return None
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):  # as JSON's own true and false
+        return float(value.strip().lower() == "true")
     try:
         plain = isinstance(value, (int, float)) or (isinstance(value, str) and "_" not in value)  # float reads 1_0 as 10
         number = float(value) if plain else math.nan

@@ -2,7 +2,7 @@
 
 Each slice is tested on its own at the gate's alpha, without a correction for their number: a false alarm costs a night,
 a missed loss costs the people in the slice. An equal candidate is almost never flagged, since it would have to be shown
-worse than the margin and not only worse than 0 (`python bench/slices.py`).
+worse than the margin and not only worse than 0 (`python -m bench.slices`).
 """
 
 import functools

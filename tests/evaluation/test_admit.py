@@ -72,6 +72,10 @@ def taste(night: str = NIGHT) -> dict:
     return run(night)["judges"]["taste"]
 
 
+def measured() -> dict:
+    return calibrate("small", "local", NIGHT)["taste"]
+
+
 def entries(kind: str) -> list[dict]:
     return [entry.body for entry in ledger.entries(open_night("small", "local", NIGHT).lake) if entry.kind == kind]
 
@@ -100,12 +104,24 @@ def test_a_good_judge_is_admitted_with_its_figures(settle: Callable[..., None], 
 def test_a_judge_that_always_says_a_is_refused_for_many_reasons(settle: Callable[..., None], server: ChatServer) -> None:
     settle()
     server.answer = lambda call: "VERDICT: A"
-    found = taste()
+    found = measured()
     assert found["admitted"] is False
     for reason in ("order consistency 0 ", "the output shown first is named in 1 ", "24 of 24 probes", "accuracy", "kappa"):
         assert reason in found["why"]
     again, billed = taste(NEXT), server.billed
-    assert (again["why"], billed) == (found["why"], 2 * (48 + 24))
+    assert (again["why"], billed) == (f"refused: {found['why']}", 2 * (48 + 24))
+
+
+def test_a_night_does_not_pay_for_labels_once_a_judge_has_failed_a_probe(settle: Callable[..., None], server: ChatServer) -> None:
+    settle()
+    server.answer = lambda call: "VERDICT: A"
+    assert "`python -m pipelines calibrate --usecase small` measures the rest" in taste()["why"]
+    taste(NEXT)
+    assert server.billed == 2 * 24
+    [body] = entries("admission")
+    assert (body["figures"], body["probes"]["asked"], body["probes"]["at_floor"]) == ({}, 24, 0)
+    assert measured()["figures"]["accuracy"]["value"] < 0.5
+    assert server.billed == 2 * (48 + 24)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +134,7 @@ def test_a_judge_that_lies_or_will_not_judge_is_refused(
 ) -> None:
     settle()
     server.answer = answer
-    found = taste()
+    found = measured()
     assert found["admitted"] is False
     assert reason in found["why"]
 
@@ -132,7 +148,7 @@ def obeys(call: Call) -> str:
 def test_a_judge_that_obeys_a_text_fails_the_probes_alone(settle: Callable[..., None], server: ChatServer) -> None:
     settle()
     server.answer = obeys
-    assert taste()["why"].startswith("refused: 9 of 24 probes were not given the lowest verdict")
+    assert measured()["why"].startswith("9 of 24 probes were not given the lowest verdict")
     [body] = entries("admission")
     assert body["probes"]["kinds"] == {"empty": 1, "canned": 1, "repeated": 1, "colon": 1, "injected": 0.25}
 

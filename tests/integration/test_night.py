@@ -72,11 +72,14 @@ def test_a_new_folder_is_a_new_night(third: dict[str, str], tmp_path: Path) -> N
     assert found["rows"]["train"] > 20 and found["rows"]["test"] >= 5
     assert set(found["seconds"]) == {
         *("ingest", "validate", "scrub", "split", "synthesize", "finetune"),
-        *("evaluate", "gate", "promote", "publish_card", "drift"),
+        *("admit", "evaluate", "safety", "gate", "promote", "publish_card", "drift"),
     }
     assert found["verdict"] in ("PROMOTE", "REJECT", "INSUFFICIENT_DATA")
     assert found["metrics"]["accuracy"]["candidate"] >= 0.7 >= found["metrics"]["accuracy"]["low"]
-    assert (tmp_path / "state/reports/third" / NIGHT / "model_card.md").is_file()
+    for name in ("model_card.md", "decision.html"):
+        assert (tmp_path / "state/reports/third" / NIGHT / name).is_file()
+    verified = run(third, "pipelines", "ledger", "verify", "--usecase", "third")
+    assert verified.returncode == 0 and "entries hold" in verified.stdout
     second = run(third, *night)
     assert second.returncode == 0, second.stdout + second.stderr
     assert "nothing to do" in second.stdout + second.stderr
