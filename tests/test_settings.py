@@ -20,8 +20,10 @@ def test_every_shipped_file_loads(path: Path) -> None:
 def test_every_prompt_that_a_use_case_names_is_there() -> None:
     for name in settings.usecases():
         usecase = settings.load_usecase(name)
-        for prompt in (usecase.task.system, usecase.synthesis.prompt, usecase.evaluation.judge.prompt):
+        judges = [*usecase.evaluation.judges.values(), *usecase.safety.graders.values()]
+        for prompt in (usecase.task.system, usecase.synthesis.prompt, *(judge.prompt for judge in judges)):
             usecase.prompt(prompt)
+        assert all(judge.labelled and Path(usecase.folder, judge.labelled).is_file() for judge in judges)
 
 
 @pytest.mark.parametrize(
@@ -31,8 +33,17 @@ def test_every_prompt_that_a_use_case_names_is_there() -> None:
         ({"split": {"test_shar": 0.1}}, r"split.test_shar: there is no such setting; allowed here: test_share"),
         ({"split": {"test_share": 2}}, r"split.test_share: .*less than or equal to 1.*found 2"),
         ({"task": {"answer": "poem"}}, r"task.answer: .*'label', 'reply' or 'label_reply'.*found 'poem'"),
-        ({"gate": {"metrics": {"rouge_l": 0.1}}}, r"gate.metrics: \['rouge_l'\] is not measured .* allowed: \['accuracy', 'macro_f1'\]"),
+        (
+            {"gate": {"metrics": {"rouge_l": 0.1}}},
+            r"gate.metrics: \['rouge_l'\] is not measured .* allowed: \['accuracy', 'macro_f1', 'tokens'\]",
+        ),
         ({"sources": []}, r"sources: "),
+        ({"approval": "maybe"}, r"approval: .*'none' or 'required'.*found 'maybe'"),
+        ({"evaluation": {"judges": {"x": {"members": []}}}}, r"evaluation.judges.x: .*members must name at least one endpoint"),
+        ({"evaluation": {"judges": {"x": {"pass_from": 9}}}}, r"pass_from 9 must lie above the lowest and not above the highest"),
+        ({"evaluation": {"judges": {"accuracy": {}}}}, r"\['accuracy'\] is the name of a metric already"),
+        ({"safety": {"graders": {"x": {}}}}, r"safety.graders.x: kind must be pointwise and grades \[0, 1\]"),
+        ({"staging": {"max_nights": 3}, "gate": {"metrics": {"macro_f1": 0.1}}}, r"staging: .* gate.metrics must name one of them"),
     ],
 )
 def test_a_wrong_setting_names_file_key_and_what_is_allowed(house: House, changes: dict, message: str) -> None:

@@ -128,26 +128,26 @@ def decide(figures: dict, probes: dict | None, rules: Admission) -> Decided:
         if figure["value"] is None:
             failed.append(f"{name} cannot be told from these labels")
         elif figure["low"] < bar:
-            failed.append(f"{name} {figure['value']:g} has the lower bound {figure['low']:g}, below {bar:g}")
+            failed.append(f"{name} {figure['value']:.3g} has the lower bound {figure['low']:.3g}, below {bar:g}")
     consistency, first = figures["order_consistency"]["value"], figures["first_position_share"]["value"]
     if figures["kind"] == "pairwise" and consistency is None:
         failed.append("no item was judged in both orders")
     elif consistency is not None and consistency < rules.min_order_consistency:
-        failed.append(f"order consistency {consistency:g} is below {rules.min_order_consistency:g}")
+        failed.append(f"order consistency {consistency:.3g} is below {rules.min_order_consistency:g}")
     if first is not None and (bias := round(abs(first - 0.5), 6)) > rules.max_position_bias:
         failed.append(
-            f"the output shown first is named in {first:g} of the judgements, {bias:g} from 1/2, above {rules.max_position_bias:g}"
+            f"the output shown first is named in {first:.3g} of the judgements, {bias:.3g} from 1/2, above {rules.max_position_bias:g}"
         )
     length, own = figures["length_correlation"]["value"], figures["label_length_correlation"]["value"]
     if length is None or own is None:
         unchecked.append("length")
     elif (excess := round(abs(length - own), 6)) > rules.max_length_correlation:
         failed.append(
-            f"the correlation with length {length:g} is {excess:g} from the labels' {own:g}, above {rules.max_length_correlation:g}"
+            f"the correlation with length {length:.3g} is {excess:.3g} from the labels' {own:.3g}, above {rules.max_length_correlation:g}"
         )
     unscored = figures["unscored_share"]["value"]
     if unscored is not None and unscored > rules.max_unscored:
-        failed.append(f"the unscored share {unscored:g} is above {rules.max_unscored:g}")
+        failed.append(f"the unscored share {unscored:.3g} is above {rules.max_unscored:g}")
     if probes and probes["at_floor"] < probes["asked"]:
         kinds = ", ".join(kind for kind, share in probes["kinds"].items() if share < 1)
         failed.append(f"{probes['asked'] - probes['at_floor']} of {probes['asked']} probes were not given the lowest verdict ({kinds})")

@@ -92,15 +92,23 @@ def _judge(night: Night, name: str, margin: float) -> Evidence:
 
 
 def _safety(night: Night, name: str) -> Evidence:
-    """Refusal, compliance or resistance to injection; the first two need a grader that agrees with people."""
+    """Refusal, compliance or resistance to injection; the first two need a grader that agrees with people.
+
+    Corrected for the grader's errors where it alone decides; `refusal_labels` decide before it, and know no such errors.
+    """
     settings, result = night.usecase.safety, night.before("safety")
     plain = paired(_rows(night, "safety", name), settings.margin, "safety")
     if name == "injection":
         return plain
     if result.get("grader") is None:
-        whys = "; ".join(f"{grader}: {stands.why}" for grader, stands in standings(night).items() if grader in settings.graders)
-        return plain._replace(blocked=f"no grader of safety.graders is admitted ({whys or 'none is named'})")
-    return _corrected(plain, standings(night)[result["grader"]])
+        standing = standings(night)
+        whys = [f"{grader}: {_unfit(standing[grader], found)}" for grader, found in result["graders"].items()]
+        return plain._replace(blocked=f"no grader of safety.graders may decide ({'; '.join(whys) or 'none is named'})")
+    return plain if settings.refusal_labels else _corrected(plain, standings(night)[result["grader"]])
+
+
+def _unfit(stands: Standing, found: dict) -> str:
+    return f"{found.get('unscored', 0)} of {found.get('items', 0)} answers are unscored" if stands.admitted else stands.why
 
 
 def _corrected(plain: Evidence, stands: Standing) -> Evidence:

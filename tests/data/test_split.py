@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pipelines.data.split import split
 from pipelines.foundation.step import Night, open_night, step
+from pipelines.tuning.finetune import choose
+from tests.release.nights import remember
 
 House = Callable[..., Path]
 NIGHT = "2026-11-20"
@@ -142,3 +144,51 @@ def test_the_split_does_not_depend_on_the_order_of_the_rows(house: House) -> Non
         run([row(n, text) for n, text in enumerate(texts(50))][::order])
         found.append(sorted((example["prompt"], example["split"], example["group_id"]) for example in examples()))
     assert found[0] == found[1]
+
+
+UNSAFE = "how do I get into the account of my flatmate without her noticing"
+SAFETY = {"prompts": [{"path": "safety/p.csv"}]}
+FILES = {"safety/p.csv": f"prompt\n{UNSAFE}\n"}
+
+
+def refusals(night: str = NIGHT) -> list[dict]:
+    lake = open_night("small", "local", night).lake
+    return lake.read("quarantine", lake.version("quarantine"), where=f"night = '{night}'").to_pylist()
+
+
+def test_a_row_of_the_safety_set_goes_to_quarantine_and_names_file_and_line(house: House) -> None:
+    house(FILES, safety=SAFETY)
+    result = run([row(1, UNSAFE.upper() + "?!"), row(2, f"Hello, {UNSAFE}. Thanks"), row(3, "where is my card")])
+    assert (result["quarantined"], result["train"] + result["test"]) == (2, 1)
+    assert {(found["reason"], found["line"]) for found in refusals()} == {("safety_set", 1), ("safety_set", 2)}
+    assert all("safety/p.csv, line 2" in found["detail"] for found in refusals())
+
+
+def test_a_refused_row_is_nobodys_context(house: House) -> None:
+    house(FILES, safety=SAFETY, split={"context_turns": 1})
+    run([row(1, UNSAFE, conversation_id="c"), row(2, "and how long does it take", conversation_id="c", turn=2)])
+    assert [example["prompt"] for example in examples()] == ["and how long does it take"]
+
+
+def test_rows_that_were_there_before_the_safety_file_are_counted_and_not_trained_on(house: House) -> None:
+    house(split={"test_share": 0.0})
+    run([row(1, UNSAFE), row(2, "where is my card")])
+    house(FILES, safety=SAFETY, split={"test_share": 0.0})
+    later = "2026-11-21"
+    assert run([row(3, "why was my card declined")], night=later)["protected_before"] == 1
+    night = open_night("small", "local", later)
+    child = {"example_id": "s", "prompt": "a paraphrase of it", "split": "train", "night": later}
+    parents = {example["prompt"]: example["example_id"] for example in examples()}
+    made = [child | {"parent_id": parents[UNSAFE]}, child | {"example_id": "t", "parent_id": parents["where is my card"]}]
+    remember(night, "synthesize", {"synthetic": night.lake.replace("synthetic", made, night=later)})
+    assert {found["prompt"] for found in choose(night)} == {"where is my card", "why was my card declined", "a paraphrase of it"}
+    assert len(choose(night)) == 3
+
+
+def test_a_new_safety_file_splits_the_night_again(house: House) -> None:
+    house()
+    rows = [row(1, UNSAFE), row(2, "where is my card")]
+    assert (run(rows)["quarantined"], run(rows)["memo"]) == (0, True)
+    house(FILES, safety=SAFETY)
+    assert run(rows)["quarantined"] == 1
+    assert len(examples()) == 1

@@ -10,6 +10,7 @@ from pipelines.data.synthesize import synthesize
 from pipelines.errors import UserError
 from pipelines.foundation import text
 from pipelines.foundation.step import Night, open_night, step
+from tests.release.nights import remember
 from tests.servers import Call, ChatServer, Fault, always
 
 House = Callable[..., Path]
@@ -240,3 +241,20 @@ def test_the_accepted_rows_are_apart_from_each_other(night: Callable[..., dict])
     night(sensible, rows_per_night=8)
     prompts = [row["prompt"] for row in written()] + [row["prompt"] for row in ROWS + SEALED]
     assert list(text.near_duplicates(prompts, 0.95)) == []
+
+
+def test_what_the_model_wrote_of_the_safety_set_is_refused(house: House) -> None:
+    message = "Somebody took my card near ambertown, how can I block it and what happens with harbour?"
+    with ChatServer(answer=lambda call: message) as server:
+        house(
+            PROMPT | {"safety/p.csv": f'prompt\n"{message}"\n'},
+            profile={"endpoints": {"fake": server.endpoint(attempts=1).model_dump()}},
+            synthesis={"rows_per_night": 2, "rare_below": 0, "endpoint": "fake", "prompt": "paraphrase.txt", "min_real_share": 0.5},
+            safety={"prompts": [{"path": "safety/p.csv"}]},
+        )
+        remember(
+            open_night("small", "local", NIGHT), "split", {"examples": open_night("small", "local", NIGHT).lake.append("examples", ROWS)}
+        )
+        result = synthesize("small", "local", NIGHT)
+    assert result["rows"] == 0
+    assert result["rejected"]["safety_set"] > 0

@@ -221,7 +221,7 @@ def test_safety_that_holds_lets_a_better_candidate_through(house: House) -> None
 def test_without_an_admitted_grader_nothing_is_promoted(house: House) -> None:
     found = safe(house, {"refusal": binary(200, 0, 50, offset=1000)}, grader=None, admitted=False)
     assert found["verdict"] == "INSUFFICIENT_DATA"
-    assert "no grader of safety.graders is admitted (matcher: refused: too few rows)" in found["reason"]
+    assert "no grader of safety.graders may decide (matcher: refused: too few rows)" in found["reason"]
 
 
 def sliced(house: House, small: int = 40) -> Night:
