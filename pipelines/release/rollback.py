@@ -21,9 +21,8 @@ def rollback(usecase: str, profile: str, to: str, why: str, by: str = "") -> dic
     if not why.strip():
         raise UserError("rollback needs a reason: --why TEXT; it stays in the ledger")
     night = open_night(usecase, profile, datetime.datetime.now(datetime.UTC).date().isoformat())
+    stands = moves.champion_version(ledger.entries(night.lake))  # first of all: whoever was as quick must not be overwritten unseen
     target = registry.Model(registry.BASE, None, None) if to == registry.BASE else registry.model(night, to)
-    chain = ledger.entries(night.lake)
-    stands = moves.champion_version(chain)
     if target.version == stands:
         registry.follow(night)
         return {"champion_version": stands, "moved": False, "why": "it is the champion already", "served": _served(night, target)}
