@@ -67,9 +67,8 @@ class Approve(HITLOperator):
         if answer == approval.ASK:
             self.body = brief(*self.given)
             return super().execute(context)
-        chosen = "" if answer == approval.UNATTENDED else answer
-        approver = (context["dag_run"].triggering_user_name or "the run's configuration") if chosen else ""
-        return self._record(context, approval.Answer(chosen, approver, utcnow().isoformat(), "given with the run", _trigger(context)))
+        approver = "" if answer == approval.UNATTENDED else context["dag_run"].triggering_user_name or "the run's configuration"
+        return self._record(context, approval.Answer(answer, approver, utcnow().isoformat(), "given with the run", _trigger(context)))
 
     def execute_complete(self, context: "Context", event: dict[str, Any]) -> dict:
         """Write the answer to the ledger; a time-out answers with nobody's name."""

@@ -41,6 +41,7 @@ def client(night: Night) -> "MlflowClient":
     """The MLflow client of the night's profile, with the experiment of the use case made and set."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOL_SIZE", "60")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     import mlflow
 
     mlflow.set_tracking_uri(night.profile.mlflow)

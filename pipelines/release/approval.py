@@ -17,7 +17,7 @@ ASK, UNATTENDED = "ask", "unattended"  # what a run may say about its approval: 
 class Answer(NamedTuple):
     """What came back, as Airflow's human-in-the-loop operator tells it."""
 
-    chosen: str  # Approve | Reject; empty: nobody answered
+    chosen: str  # Approve | Reject | unattended; empty: nobody answered
     approver: str  # user name; empty where nobody answered
     at: str  # ISO 8601
     reason: str
@@ -55,6 +55,8 @@ def find(night: Night) -> Entry | None:
 
 def _refused(answer: Answer, four_eyes: bool) -> str:
     """Why an answer approves nothing; empty where it does."""
+    if answer.chosen == UNATTENDED:
+        return "nobody was asked: the run was unattended"
     if not answer.chosen or not answer.approver:
         return "nobody answered in time"
     if answer.chosen != APPROVE:

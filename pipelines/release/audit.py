@@ -5,6 +5,8 @@ from pipelines.foundation import ledger, moves, registry
 from pipelines.foundation.step import open_night
 from pipelines.settings import usecases
 
+LONGEST = 160  # letters of an entry on its line
+
 
 def verify(usecase: str, profile: str) -> list[dict]:
     """One line a use case: entries, head, champion; raises UserError where an entry, an anchor or an alias was changed.
@@ -26,14 +28,28 @@ def show(usecase: str, profile: str, night: str) -> list[dict]:
 
 def render(entries: list[dict]) -> str:
     """A line an entry: number, time, use case, night, kind and what matters most of its body."""
-    lines = []
+    lines: list[str] = []
     for entry in entries:
-        body = entry["body"]
-        words = [str(body[key])[:110] for key in ("verdict", "name", "version", "approved", "admitted", "why") if body.get(key) is not None]
-        lines.append(
-            f"{entry['seq']:>5}  {entry['at'][:19]}  {entry['usecase']}  {entry['night']}  {entry['kind']:<10}  {'; '.join(words)}"
-        )
+        about = f"{entry['seq']:>5}  {entry['at'][:19]}  {entry['usecase']}  {entry['night']}  {entry['kind']:<10}"
+        lines.append(f"{about}  {_told(entry['kind'], entry['body'])}")
     return "\n".join(lines) or "the ledger is empty"
+
+
+def _told(kind: str, body: dict) -> str:
+    """What an entry says, in a few words."""
+    version = f"version {body['version']}" if body.get("version") else "the base model"
+    told = {
+        "look": f"{body.get('items')} sealed rows, candidate {body.get('candidate')}",
+        "verdict": f"{body.get('verdict')}: {body.get('reason')}",
+        "admission": f"{body.get('name')} {'admitted' if body.get('admitted') else 'refused'}: {body.get('why')}",
+        "suspension": f"{body.get('name')}: {body.get('why')}",
+        "approval": f"{body.get('approver') or 'nobody'}: {body.get('why')}" + (f" ({body['reason']})" if body.get("reason") else ""),
+        "staging": version if body.get("version") else f"version {body.get('dropped')} dropped",
+        "promotion": version,
+        "rollback": f"{version}, by {body.get('by') or 'nobody named'}: {body.get('why')}",
+        "served": f"{version}: {'yes' if body.get('served') else 'not yet'}",
+    }
+    return told.get(kind, "")[:LONGEST]
 
 
 def _verify(name: str, profile: str) -> dict:

@@ -37,7 +37,7 @@ def test_an_answer_that_came_with_the_run_is_whoever_triggered_its_own(house: Ho
     ("answer", "four_eyes", "why"),
     [
         ("Reject", False, "rejected by dag_test"),
-        ("unattended", False, "nobody answered"),
+        ("unattended", False, "nobody was asked"),
         ("Approve", True, "four_eyes: dag_test triggered"),
     ],
 )

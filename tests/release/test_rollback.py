@@ -157,3 +157,11 @@ def test_a_rollback_waits_until_the_endpoint_serves_the_version(served: dict) ->
     assert rollback("small", "local", "1", "wrong refunds")["served"] is True
     assert served["asked"] == ["/health", "/health"]
     assert ledger.entries(open_night("small", "local", LATER).lake)[-1].kind == "served"
+
+
+def test_the_ledger_is_shown_a_line_an_entry(two: House) -> None:
+    rollback("small", "local", "base", "wrong refunds", "ann")
+    lines = audit.render(audit.show("small", "local", "")).splitlines()
+    assert [line.split()[4] for line in lines] == ["promotion", "promotion", "rollback"]
+    assert lines[-1].endswith("the base model, by ann: wrong refunds")
+    assert len(audit.show("small", "local", "2026-11-19")) == 1
