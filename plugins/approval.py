@@ -58,7 +58,7 @@ class Approve(HITLOperator):
 
     def execute(self, context: "Context") -> dict | None:
         """Ask, unless there is nothing to ask about or the run brought its answer."""
-        from pipelines.release.brief import brief
+        from pipelines.release.decision.brief import brief
 
         if not approval.wanted(*self.given):
             self.log.info("nothing to approve: the verdict moves nothing")

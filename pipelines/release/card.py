@@ -5,8 +5,8 @@ Both are artifacts of the training run; the card is the description of the model
 
 from pipelines.foundation import ledger, registry
 from pipelines.foundation.step import Night, step
-from pipelines.release import markdown, page
-from pipelines.release.facts import gather
+from pipelines.release.decision import markdown, page
+from pipelines.release.decision.facts import gather
 
 LONGEST = 5_000  # letters of a version's description: MLflow's column on PostgreSQL
 

@@ -84,7 +84,7 @@ def test_the_page_links_the_decision_and_serves_it(client: TestClient, reports: 
 
 
 def test_the_request_for_approval_links_where_the_console_serves() -> None:
-    from pipelines.release.brief import ROUTE
+    from pipelines.release.decision.brief import ROUTE
     from plugins.console import PREFIX
 
     assert f"{PREFIX}/report" == ROUTE

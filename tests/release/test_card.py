@@ -8,10 +8,10 @@ from markdown_it import MarkdownIt
 
 from pipelines.errors import UserError
 from pipelines.foundation import ledger, registry
-from pipelines.release import markdown
-from pipelines.release.brief import LONGEST, brief
 from pipelines.release.card import publish_card
-from pipelines.release.facts import gather
+from pipelines.release.decision import markdown
+from pipelines.release.decision.brief import LONGEST, brief
+from pipelines.release.decision.facts import gather
 from pipelines.release.promote import promote
 from tests.decided import DATE, Item, decide, metric
 from tests.hostile import HOSTILE

@@ -9,7 +9,7 @@ import pytest
 from pipelines.errors import UserError
 from pipelines.foundation import ledger
 from pipelines.foundation.step import Night
-from pipelines.release import page
+from pipelines.release.decision import page
 from tests.decided import DATE, JUDGE, Item, admit, decide, metric
 from tests.hostile import HOSTILE
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
-from pipelines.release.facts import Metric
-from pipelines.release.panels import Agreement
+from pipelines.release.decision.facts import Metric
+from pipelines.release.decision.panels import Agreement
 
 HEIGHT = 30  # pixels of a strip
 EDGE = 1.5  # percent kept free on either side of an axis

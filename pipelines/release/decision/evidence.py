@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from pipelines.release import plots, words
-from pipelines.release.facts import Facts, Metric
-from pipelines.release.hostile import html
-from pipelines.release.page_parts import chip, facts_table, interval, number, row, signed, table, typeset
-from pipelines.release.panels import Agreement, Panel
+from pipelines.release.decision import plots, words
+from pipelines.release.decision.facts import Facts, Metric
+from pipelines.release.decision.hostile import html
+from pipelines.release.decision.panels import Agreement, Panel
+from pipelines.release.decision.parts import chip, facts_table, interval, number, row, signed, table, typeset
 from pipelines.sections import Gate
 
 SLICES_OPEN = 12  # undecided and passed slices that are shown without a click

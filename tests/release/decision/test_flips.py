@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.foundation.step import Night, results
-from pipelines.release.flips import Flips, find
+from pipelines.release.decision.flips import Flips, find
 from tests.decided import Item, decide
 
 House = Callable[..., Path]

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from pipelines.release.hostile import html
+from pipelines.release.decision.hostile import html
 
 
 def section(name: str, body: str) -> str:

@@ -6,10 +6,10 @@ become a link, an image or HTML: see `hostile`.
 
 from collections.abc import Sequence
 
-from pipelines.release import words
-from pipelines.release.facts import Facts, Metric
-from pipelines.release.flips import Answer, Flip
-from pipelines.release.hostile import quoted, said
+from pipelines.release.decision import words
+from pipelines.release.decision.facts import Facts, Metric
+from pipelines.release.decision.flips import Answer, Flip
+from pipelines.release.decision.hostile import quoted, said
 
 FLIPS = 10  # items that the card tells
 HEADS = (

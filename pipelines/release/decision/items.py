@@ -1,9 +1,9 @@
 """The items on the decision page: what the champion had right and the candidate has wrong, with both answers side by side."""
 
-from pipelines.release.facts import Facts
-from pipelines.release.flips import Answer, Flip, Loss
-from pipelines.release.hostile import html
-from pipelines.release.page_parts import chip, number
+from pipelines.release.decision.facts import Facts
+from pipelines.release.decision.flips import Answer, Flip, Loss
+from pipelines.release.decision.hostile import html
+from pipelines.release.decision.parts import chip, number
 
 SUMMARY = 110  # letters of the prompt that are read before a click
 

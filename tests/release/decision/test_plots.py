@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from pipelines.release import plots
-from pipelines.release.facts import Metric
-from pipelines.release.panels import Agreement
-from pipelines.release.plots import Axis, Mark, strip
+from pipelines.release.decision import plots
+from pipelines.release.decision.facts import Metric
+from pipelines.release.decision.panels import Agreement
+from pipelines.release.decision.plots import Axis, Mark, strip
 
 
 def metric(**changes: object) -> Metric:

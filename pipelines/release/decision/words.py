@@ -2,8 +2,8 @@
 
 import re
 
-from pipelines.release.facts import Facts, Metric, Trained
-from pipelines.release.panels import Panel
+from pipelines.release.decision.facts import Facts, Metric, Trained
+from pipelines.release.decision.panels import Panel
 
 VERDICTS = {
     "PROMOTE": "the evidence allows a promotion",

@@ -7,10 +7,10 @@ same page is written when the gate has decided, for whoever approves, and again 
 from pathlib import Path
 
 from pipelines.foundation.step import Night
-from pipelines.release import page_evidence, page_items, words
-from pipelines.release.facts import Facts, gather
-from pipelines.release.hostile import html
-from pipelines.release.page_parts import anchor, chip, facts_table, section, table, typeset
+from pipelines.release.decision import evidence, items, words
+from pipelines.release.decision.facts import Facts, gather
+from pipelines.release.decision.hostile import html
+from pipelines.release.decision.parts import anchor, chip, facts_table, section, table, typeset
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 NAME = "decision.html"
@@ -50,11 +50,11 @@ def render(facts: Facts) -> str:
     style = Path(__file__).with_name("decision.css").read_text(encoding="utf-8")
     bodies = [
         _changes(facts),
-        page_evidence.metrics(facts),
-        page_evidence.judges(facts),
-        page_evidence.slices(facts),
-        page_items.flips(facts),
-        page_evidence.safety(facts),
+        evidence.metrics(facts),
+        evidence.judges(facts),
+        evidence.slices(facts),
+        items.flips(facts),
+        evidence.safety(facts),
         _data(facts),
         f"<p>{typeset(words.looks(facts))}</p>",
         f"<p>{html(words.approval(facts))}</p>",

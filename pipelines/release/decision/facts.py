@@ -11,9 +11,10 @@ from typing import NamedTuple
 from pipelines.foundation import embedded, ledger
 from pipelines.foundation.ledger import Entry
 from pipelines.foundation.step import ORDER, Night, fingerprint, results, versions
-from pipelines.release import flips, panels, pins
-from pipelines.release.flips import Flips
-from pipelines.release.panels import Panel
+from pipelines.release import pins
+from pipelines.release.decision import flips, panels
+from pipelines.release.decision.flips import Flips
+from pipelines.release.decision.panels import Panel
 from pipelines.sections import UseCase
 
 FILES_SHOWN = 20

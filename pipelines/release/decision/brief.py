@@ -4,9 +4,9 @@ It is written when the gate has decided and before anything moves; the page says
 """
 
 from pipelines.foundation.step import open_night
-from pipelines.release import markdown, page, words
-from pipelines.release.facts import gather
-from pipelines.release.hostile import said
+from pipelines.release.decision import markdown, page, words
+from pipelines.release.decision.facts import gather
+from pipelines.release.decision.hostile import said
 
 ROUTE = "/nightshift/report"  # of the console in the Airflow UI, which serves the reports folder
 LONGEST = 8_000  # letters
