@@ -1,10 +1,10 @@
-"""Shares and their bounds: Wilson's interval, also for answers that come in groups, McNemar's exact test, Holm's correction.
+"""Shares and their bounds: Wilson's interval, also for answers that come in groups, and McNemar's exact test.
 
 `alpha` is one-sided everywhere: (low, high) is the two-sided 1 - 2 alpha interval, each bound alone holds with 1 - alpha.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.foundation import statistics
 
@@ -90,24 +90,19 @@ def youden(sensitivity: Share, specificity: Share, correlation: float = 0.0) -> 
     return Share(value, np.maximum(low, -1.0), np.minimum(high, 1.0))
 
 
-def mcnemar(wins: int, losses: int, alternative: Literal["two-sided", "greater", "less"] = "two-sided") -> float:
-    """P-value that wins and losses of pairs are equally likely, exact (McNemar, Psychometrika 12, 1947); `greater`: more wins.
+def mcnemar(differences: Sequence[float], groups: Sequence[object]) -> float:
+    """Two-sided p-value that wins and losses are equally likely, exact (McNemar, Psychometrika 12, 1947).
 
-    Pairs without a difference tell nothing here; with none that differ the p-value is 1.
+    A group has one vote, the sign of its sum: items of a group are no independent evidence. Groups without a difference
+    tell nothing here; with none that differ the p-value is 1.
     """
     from scipy.stats import binomtest
 
-    return float(binomtest(wins, wins + losses, 0.5, alternative=alternative).pvalue) if wins + losses else 1.0
-
-
-def holm(p_values: dict[str, float], alpha: float) -> set[str]:
-    """Names of the hypotheses rejected with a family-wise error of at most alpha (Holm, Scandinavian Journal of Statistics 6, 1979)."""
-    rejected: set[str] = set()
-    for name in sorted(p_values, key=lambda name: p_values[name]):
-        if not p_values[name] <= alpha / (len(p_values) - len(rejected)):
-            break
-        rejected.add(name)
-    return rejected
+    net: dict[object, float] = {}
+    for group, difference in zip(groups, differences, strict=True):
+        net[group] = net.get(group, 0.0) + difference
+    wins, losses = sum(value > 0 for value in net.values()), sum(value < 0 for value in net.values())
+    return float(binomtest(wins, wins + losses, 0.5).pvalue) if wins + losses else 1.0
 
 
 def codes(names: Sequence[object]) -> "np.ndarray":

@@ -85,12 +85,6 @@ def digests(night: Night) -> list[tuple[dict, str]]:
         raise UserError(f"{error.filename} cannot be read: {error.strerror} (safety in {night.usecase.folder}/usecase.yaml)") from None
 
 
-def texts(night: Night) -> list[str]:
-    """All that may never be trained on."""
-    found = read(night)
-    return [row.text for row in (*found.prompts, *found.injections)]
-
-
 class Guard:
     """Finds a protected text in a message: the same but for case and punctuation, a near-duplicate, or (LONG ones) contained.
 

@@ -87,6 +87,7 @@ def measure(found: Evidence, min_items: int, alpha: float) -> dict:
         "role": found.role,
         "read": not found.advice,
         "corrected": found.corrected,
+        "mcnemar": found.mcnemar,
         "why": found.advice or found.blocked,
     }
 

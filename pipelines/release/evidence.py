@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from pipelines.errors import UserError
-from pipelines.foundation import admissions, macro_f1, statistics
+from pipelines.foundation import admissions, macro_f1, proportions, statistics
 from pipelines.foundation.admissions import Standing
 from pipelines.foundation.correction import correct
 from pipelines.foundation.statistics import Interval
@@ -30,6 +30,7 @@ class Evidence(NamedTuple):
     advice: str = ""  # why the gate does not read it; empty: it does
     blocked: str = ""  # why it cannot be decided on
     corrected: bool = False  # for a judge's measured errors
+    mcnemar: float | None = None  # exact p-value of no difference, where items are right or wrong
 
 
 def gather(night: Night) -> dict[str, Evidence]:
@@ -60,7 +61,9 @@ def paired(rows: Sequence[dict], margin: float, role: str = "metric") -> Evidenc
         return Evidence(None, None, lambda alpha: NOTHING, len(rows), margin, role)
     differences, groups = [row["candidate"] - row["champion"] for row in pairs], [row["group_id"] for row in pairs]
     means = (round(sum(row[side] for row in pairs) / len(pairs), 6) for side in ("champion", "candidate"))
-    return Evidence(*means, lambda alpha: statistics.compare(differences, groups, alpha), len(rows) - len(pairs), margin, role)
+    p = proportions.mcnemar(differences, groups) if set(differences) <= {-1.0, 0.0, 1.0} else None
+    missing = len(rows) - len(pairs)
+    return Evidence(*means, lambda alpha: statistics.compare(differences, groups, alpha), missing, margin, role, mcnemar=p)
 
 
 def _rows(night: Night, step: str, metric: str) -> list[dict]:

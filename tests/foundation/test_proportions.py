@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from pipelines.foundation import proportions
-from pipelines.foundation.proportions import Share, clustered, holm, mcnemar, wilson, youden
+from pipelines.foundation.proportions import Share, clustered, mcnemar, wilson, youden
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 10), (10, 10), (7, 10), (33, 40), (1, 500)])
@@ -74,18 +74,10 @@ def test_youdens_bounds_hold_both_rates() -> None:
     assert youden(one, Share(None, 0, 1)) == Share(None, -1, 1)
 
 
-def test_mcnemar_is_the_binomial_test() -> None:
-    assert mcnemar(8, 1) == pytest.approx(20 / 512)
-    assert mcnemar(8, 1, "greater") == pytest.approx(10 / 512)
-    assert mcnemar(1, 8, "greater") == pytest.approx(511 / 512)
-    assert mcnemar(0, 0) == 1.0
-
-
-def test_holm_stops_at_the_first_that_holds() -> None:
-    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}, 0.05) == {"a"}
-    assert holm({"a": 0.01, "b": 0.02, "c": 0.03}, 0.05) == {"a", "b", "c"}
-    assert holm({"a": 0.02, "b": 0.001}, 0.0005) == set()
-    assert holm({}, 0.05) == set()
+def test_mcnemar_is_the_binomial_test_with_a_vote_a_group() -> None:
+    assert mcnemar([1.0] * 8 + [-1.0] + [0.0] * 30, range(39)) == pytest.approx(20 / 512)
+    assert mcnemar([1.0] * 8 + [-1.0], ["a"] * 4 + ["b"] * 4 + ["c"]) == pytest.approx(1.0)  # two wins, one loss
+    assert mcnemar([0.0, 0.0], ["a", "b"]) == 1.0
 
 
 def test_codes_follow_first_appearance() -> None:

@@ -62,7 +62,7 @@ def test_a_file_is_found_in_a_data_folder(house: House, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "p.csv").write_text(CSV, encoding="utf-8")
     house(profile={"data_folders": [str(tmp_path / "data")]}, safety={"prompts": [{"path": "p.csv", "label": "label"}]})
-    assert len(protected.texts(open_night("small", "local", "2026-11-20"))) == 2
+    assert len(protected.read(open_night("small", "local", "2026-11-20")).prompts) == 2
 
 
 @pytest.mark.parametrize(

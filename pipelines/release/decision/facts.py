@@ -41,6 +41,7 @@ class Metric(NamedTuple):
     corrected: bool  # for its judge's measured errors
     better: bool
     why: str
+    mcnemar: float | None  # exact p-value of no difference, a vote a group
 
 
 class Outcome(NamedTuple):
@@ -162,6 +163,7 @@ def _metrics(gate: dict) -> list[Metric]:
         counts = {key: row.get(key) or 0 for key in ("n", "clusters", "missing", "margin")}
         told = {"role": row.get("role") or "metric", "verdict": row.get("verdict") or "INSUFFICIENT_DATA", "why": row.get("why") or ""}
         flags = {"read": row.get("read", True), "corrected": bool(row.get("corrected")), "better": name in better}
+        sides |= {"mcnemar": row.get("mcnemar")}
         found.append(Metric(name=name, **sides, **counts, **told, **flags))
     return found
 

@@ -78,6 +78,7 @@ def note(metric: Metric) -> str:
     """What else must be known to read a metric's row."""
     said = ["" if metric.role == "metric" else metric.role, "corrected for the judge's errors" if metric.corrected else ""]
     said += [f"{metric.missing} missing" if metric.missing else "", metric.why]
+    said += [f"exact McNemar p {metric.mcnemar:.2g}" if metric.mcnemar is not None and metric.read else ""]
     return "; ".join(part for part in said if part)
 
 

@@ -13,7 +13,9 @@ from pipelines.release.decision.plots import Axis, Mark, strip
 def metric(**changes: object) -> Metric:
     row = {"name": "accuracy", "role": "metric", "champion": 0.7, "candidate": 0.7, "difference": 0.0, "low": -0.02, "high": 0.02}
     counts = {"margin": 0.04, "visible": 0.05, "n": 100, "clusters": 80, "missing": 0}
-    return Metric(**row | counts | {"verdict": "PASS", "read": True, "corrected": False, "better": False, "why": ""} | changes)
+    return Metric(
+        **row | counts | {"verdict": "PASS", "read": True, "corrected": False, "better": False, "why": "", "mcnemar": None} | changes
+    )
 
 
 def place(svg: str, kind: str, name: str) -> float:
