@@ -29,7 +29,7 @@ def promote(night: Night) -> dict:
     registry.client(night).set_registered_model_alias(night.usecase.name, "candidate", version)
     expected = evaluated["champion"]["version"]
     moved, why = _move_staged(night, expected), ""
-    blocked = _blocked(night)
+    blocked = _blocked(night, version)
     if gate["verdict"] != "PROMOTE":
         why = f"the verdict is {gate['verdict']}"
     elif blocked:
@@ -63,15 +63,20 @@ def _move_staged(night: Night, expected: str | None) -> str:
             expected,
         )
         return "dropped"
-    if blocked := _blocked(night):
+    if blocked := _blocked(night, found["version"]):
         log.info("version %s was confirmed, but %s", found["version"], blocked)
         return "none"
     _move(night, "promotion", _facts(night, found["version"]) | {"evidence": found}, expected)
     return "champion"
 
 
-def _blocked(night: Night) -> str:
+def _blocked(night: Night, version: str) -> str:
     """Why a promotion that the evidence allows may not happen; empty where it may. No answer is a refusal."""
+    abandoned = [entry for entry in ledger.entries(night.lake) if entry.kind == "rollback" and entry.body["abandoned"] == version]
+    if abandoned:
+        said = abandoned[-1].body
+        who = said["by"] or "a person"
+        return f"version {version} was rolled back by {who} ({said['why']}): only a rollback to it makes it champion again"
     if night.usecase.approval == "none" or not approval.pending(night):
         return ""
     found = approval.find(night)
@@ -88,8 +93,8 @@ def _facts(night: Night, version: str) -> dict:
 
 
 def _move(night: Night, kind: str, body: dict, expected: str | None) -> None:
-    """Once a verdict: a repeated night finds its own entry and only sets the aliases."""
-    own = [entry for entry in ledger.entries(night.lake) if entry.kind == kind and entry.body.get("gate") == body["gate"]]
+    """Once a night and version: a repeated night finds its own entry, whatever came after it, and only the aliases are set."""
+    own = [entry for entry in ledger.entries(night.lake) if (entry.kind, entry.night) == (kind, night.night)]
     if any(entry.body["version"] == body["version"] for entry in own):
         log.info("%s of version %s stands in the ledger already", kind, body["version"])
         return

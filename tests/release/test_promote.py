@@ -11,6 +11,7 @@ from pipelines.foundation.step import open_night
 from pipelines.monitoring.status import read_status, render
 from pipelines.release.promote import promote
 from tests.release.candidates import night_with
+from tests.release.nights import remember
 
 House = Callable[..., Path]
 
@@ -100,6 +101,20 @@ def test_an_alias_that_a_killed_promotion_left_behind_is_set_right(house: House)
     opened.lake.replace("memo", [], step="promote", night="2026-11-19")
     promote("small", "local", "2026-11-19")
     assert aliases("2026-11-19")["champion"] == "1" and len(ledger.entries(opened.lake)) == 1
+
+
+def test_a_night_whose_verdict_is_given_again_after_its_promotion_moves_nothing(house: House) -> None:
+    house()
+    night_with("PROMOTE", "2026-11-19")
+    promote("small", "local", "2026-11-19")
+    opened = open_night("small", "local", "2026-11-19")
+    remember(opened, "gate", opened.before("gate") | {"looks": 2}, key="another")  # a judge was calibrated in between, say
+    assert promote("small", "local", "2026-11-19")["champion_version"] == "1"
+    assert len(ledger.entries(opened.lake)) == 1
+    night_with("PROMOTE", "2026-11-20")
+    promote("small", "local", "2026-11-20")
+    remember(opened, "gate", opened.before("gate"), key="a third one")
+    assert promote("small", "local", "2026-11-19")["champion_version"] == "2"
 
 
 def test_the_adapter_of_the_champion_can_be_fetched(house: House) -> None:

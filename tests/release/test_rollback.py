@@ -72,6 +72,15 @@ def test_the_next_night_compares_with_the_version_that_was_put_back(two: House) 
     assert champion() == "3"
 
 
+def test_a_night_that_runs_again_does_not_promote_what_a_person_rolled_back(two: House) -> None:
+    rollback("small", "local", "1", "wrong refunds", "ann")
+    night = open_night("small", "local", "2026-11-19")
+    night.lake.replace("memo", [], step="promote", night=night.night)
+    found = promote("small", "local", night.night)
+    assert (found["moved"], champion()) == ("none", "1")
+    assert "version 2 was rolled back by ann (wrong refunds)" in found["why"]
+
+
 @pytest.mark.parametrize(
     ("to", "why", "message"),
     [("7", "x", "has no version '7'; it has 1, 2"), ("one", "x", "has no version 'one'"), ("1", "  ", "needs a reason")],
