@@ -34,3 +34,11 @@ def staged(chain: Iterable[Entry], night: str = ALWAYS) -> Stage | None:
         elif entry.kind == "staging" and entry.night < night:
             found = Stage(entry.body["version"], entry.night) if entry.body["version"] else None
     return found
+
+
+def abandoned(chain: Iterable[Entry], model: str) -> Entry | None:
+    """The newest rollback away from a model (its content key): no verdict brings it back, only a rollback to it does."""
+    chain = list(chain)
+    versions = {entry.body["version"] for entry in chain if entry.kind == "promotion" and entry.body["model"] == model}
+    found = [entry for entry in chain if entry.kind == "rollback" and entry.body["abandoned"] in versions]
+    return found[-1] if found else None

@@ -67,9 +67,9 @@ def staging(night: Night) -> Staged | None:
 
 def model(night: Night, version: str) -> Model:
     """A registered version; raises UserError where there is none of that number."""
+    registry, name = client(night), night.usecase.name
     from mlflow.exceptions import MlflowException
 
-    registry, name = client(night), night.usecase.name
     try:
         found = registry.get_model_version(name, version)
     except MlflowException as error:

@@ -6,7 +6,7 @@ nobody signed, and, with `four_eyes`, one by whoever triggered the run.
 
 from typing import NamedTuple
 
-from pipelines.foundation import ledger
+from pipelines.foundation import ledger, moves
 from pipelines.foundation.ledger import Entry
 from pipelines.foundation.step import Night, open_night
 
@@ -31,10 +31,11 @@ def wanted(usecase: str, profile: str, night: str) -> bool:
 
 
 def pending(night: Night) -> list[str]:
-    """What would move if it is approved."""
-    gate = night.before("gate")
-    moves = ["the candidate"] if gate["verdict"] == "PROMOTE" else []
-    return moves + (["the model in staging"] if (gate.get("staging") or {}).get("verdict") == "CONFIRM" else [])
+    """What would move if it is approved; a candidate that a person rolled back once would not."""
+    gate, model = night.before("gate"), night.before("finetune")["model"]
+    away = moves.abandoned(ledger.entries(night.lake), model)
+    able = ["the candidate"] if gate["verdict"] == "PROMOTE" and away is None else []
+    return able + (["the model in staging"] if (gate.get("staging") or {}).get("verdict") == "CONFIRM" else [])
 
 
 def record(usecase: str, profile: str, night: str, answer: Answer) -> dict:

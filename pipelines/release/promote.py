@@ -72,9 +72,9 @@ def _move_staged(night: Night, expected: str | None) -> str:
 
 def _blocked(night: Night, version: str) -> str:
     """Why a promotion that the evidence allows may not happen; empty where it may. No answer is a refusal."""
-    abandoned = [entry for entry in ledger.entries(night.lake) if entry.kind == "rollback" and entry.body["abandoned"] == version]
-    if abandoned:
-        said = abandoned[-1].body
+    away = moves.abandoned(ledger.entries(night.lake), registry.model(night, version).key)
+    if away is not None:
+        said = away.body
         who = said["by"] or "a person"
         return f"version {version} was rolled back by {who} ({said['why']}): only a rollback to it makes it champion again"
     if night.usecase.approval == "none" or not approval.pending(night):

@@ -1,13 +1,16 @@
-"""The task `approve` under `dag.test()`: what comes with the run is an answer, and nobody is waited for."""
+"""The task `approve`: an answer from the UI, one that came with the run, and none."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from pipelines.foundation import ledger
 from pipelines.foundation.step import open_night
 from pipelines.release.promote import promote
+from pipelines.settings import load_usecase
 from tests.airflow_home import dag_bag, enter, prepare
 from tests.release.candidates import night_with
 
@@ -49,3 +52,40 @@ def test_every_other_answer_promotes_nothing(house: House, answer: str, four_eye
 
 def test_a_verdict_that_moves_nothing_asks_nobody(house: House) -> None:
     assert asked(house, "REJECT") is None
+
+
+class Run(NamedTuple):
+    """What the task reads of its run."""
+
+    triggering_user_name: str | None
+
+
+@pytest.mark.parametrize(
+    ("chosen", "user", "reason", "approved", "why"),
+    [
+        ("Approve", "bob", "figures hold", True, "approved"),
+        ("Approve", "ann", "figures hold", False, "four_eyes: ann triggered the run"),
+        ("Reject", "bob", "too many flips", False, "rejected by bob"),
+        ("Reject", None, None, False, "nobody answered in time"),  # Airflow's default when the time is over
+    ],
+)
+def test_what_comes_back_from_the_ui_is_in_the_ledger(
+    house: House, chosen: str, user: str | None, reason: str | None, approved: bool, why: str
+) -> None:
+    from plugins.approval import Approve
+
+    house(approval="required", four_eyes=True)
+    night_with("PROMOTE", NIGHT)
+    task = Approve(usecase=load_usecase("small"), given=("small", "local", NIGHT))
+    answer = {
+        "chosen_options": [chosen],
+        "params_input": {"reason": reason} if reason else {},
+        "responded_at": datetime(2026, 11, 21, 8, tzinfo=UTC),
+        "responded_by_user": {"id": user, "name": user} if user else None,
+    }
+    found = task.execute_complete({"dag_run": Run("ann")}, answer)
+    assert found["approved"] is approved and why in found["why"]
+    body = ledger.entries(open_night("small", "local", NIGHT).lake)[-1].body
+    assert (body["approver"], body["reason"], body["triggered_by"]) == (user or "", reason or "", "ann")
+    assert body["at"] == "2026-11-21T08:00:00+00:00"
+    assert promote("small", "local", NIGHT)["moved"] == ("champion" if approved else "none")

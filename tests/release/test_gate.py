@@ -254,3 +254,13 @@ def test_a_slice_of_a_few_rows_is_shown_and_decides_nothing(house: House) -> Non
     found = gate("small", "local", night.night)
     assert found["verdict"] == "PROMOTE"
     assert [row["verdict"] for row in found["slices"] if row["value"] == "de"] == ["SHOWN"]
+
+
+def test_an_equal_candidate_that_writes_fewer_tokens_is_promoted(house: House) -> None:
+    house(gate={"metrics": {"accuracy": 0.03, "tokens": 2.0}})
+    night = open_night("small", "local", "2026-11-20")
+    tokens = [(item, group, -40.0 - place % 7, -30.0 - place % 5) for place, (item, group, _, _) in enumerate(EQUAL)]
+    evaluated(night, {"accuracy": EQUAL, "tokens": tokens})
+    found = gate("small", "local", night.night)
+    assert (found["verdict"], found["better"]) == ("PROMOTE", ["tokens"])
+    assert found["metrics"]["accuracy"]["mcnemar"] == 1.0 and found["metrics"]["tokens"]["mcnemar"] is None

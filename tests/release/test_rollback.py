@@ -12,7 +12,7 @@ import pytest
 from pipelines.errors import UserError
 from pipelines.foundation import ledger, registry
 from pipelines.foundation.step import open_night
-from pipelines.release import audit
+from pipelines.release import approval, audit
 from pipelines.release.promote import promote
 from pipelines.release.rollback import rollback
 from tests.release.candidates import night_with
@@ -79,6 +79,8 @@ def test_a_night_that_runs_again_does_not_promote_what_a_person_rolled_back(two:
     found = promote("small", "local", night.night)
     assert (found["moved"], champion()) == ("none", "1")
     assert "version 2 was rolled back by ann (wrong refunds)" in found["why"]
+    two(approval="required")
+    assert not approval.wanted("small", "local", night.night)
 
 
 @pytest.mark.parametrize(
