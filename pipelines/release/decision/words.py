@@ -96,7 +96,7 @@ def correction(panel: Panel) -> str:
     if not found or found.get("value") is None:
         return "no correction is known"
     bounds = "" if found.get("low") is None else f" (from {found['low']:.2f} to {found['high']:.2f})"
-    return f"it shrinks a true difference to {found['value']:.2f} of its size{bounds}; the gate divides by that"
+    return f"it shrinks a true difference to {found['value']:.2f} of its size{bounds}; a corrected metric is divided by that"
 
 
 def changes(facts: Facts) -> list[tuple[str, str]]:
