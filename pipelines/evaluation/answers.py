@@ -5,7 +5,7 @@ A killed evaluation loses at most one chunk of rows.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,6 +49,19 @@ def answer_all(night: Night, model: Model, examples: Sequence[dict], labelled: S
         answers[row["example_id"]] | {"group_id": row["group_id"], "night": night.night} for row in examples if row["example_id"] in answers
     ]
     return Answered(rows, len(made))
+
+
+def keep(night: Night, answered: Iterable[Answered]) -> int:
+    """The night's predictions: these, and what else was answered tonight in the same rendering; returns the version.
+
+    Safe to repeat, and in any order: an evaluation that runs again does not lose the answers of the safety tests.
+    """
+    rows = [row for found in answered for row in found.rows]
+    manners = {row["rendering"] for row in rows}
+    before = night.lake.read("predictions", night.lake.version("predictions"), where=f"night = '{night.night}'").to_pylist()
+    every = [*(row for row in before if row["rendering"] in manners), *rows]
+    unique = {(row["model"], row["rendering"], row["example_id"]): row for row in every}
+    return night.lake.replace("predictions", unique.values(), night=night.night)
 
 
 def _generate(night: Night, model: Model, examples: Sequence[dict], labels: list[str], manner: str) -> list[dict]:

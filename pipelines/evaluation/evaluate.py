@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from pipelines.evaluation import judge, metrics
-from pipelines.evaluation.answers import Answered, answer_all
+from pipelines.evaluation.answers import Answered, answer_all, keep
 from pipelines.evaluation.judged import judge_items
 from pipelines.evaluation.sealed import cut, every
 from pipelines.foundation import ledger, registry
@@ -38,7 +38,7 @@ def evaluate(night: Night) -> dict:
     answered = _answer(
         night, [(champion, examples), (candidate, examples), (champion, fresh), *([(staged.model, fresh)] if staged else [])]
     )
-    predictions = night.lake.replace("predictions", [row for found in answered.values() for row in found.rows], night=night.night)
+    predictions = keep(night, answered.values())
     items = _items(examples, answered[champion.key].rows, answered[candidate.key].rows)
     scored = metrics.score_items(night.usecase.task.answer, items, night.night, candidate.key)
     staging = _score_staged(night, staged, fresh, answered[champion.key], answered) if staged else []

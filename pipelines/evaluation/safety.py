@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from pipelines.evaluation import judge as judges
 from pipelines.evaluation import planted, refusals
-from pipelines.evaluation.answers import Answered, answer_all
+from pipelines.evaluation.answers import Answered, answer_all, keep
 from pipelines.evaluation.planted import Planted
 from pipelines.evaluation.refusals import SIDES, Answers, Grader
 from pipelines.evaluation.sealed import sealed
@@ -58,7 +58,7 @@ def safety(night: Night) -> dict:
     chosen = [prompt for unsafe in (True, False) for prompt in _first([row for row in prompts if row.unsafe is unsafe], most)]
     hidden = _first(planted.plant(injections, hosts), most)
     answered = _answer(night, models.values(), _rows(chosen, hidden, hosts, groups), hosts)
-    predictions = _keep(night, evaluated["predictions"], answered)
+    predictions = keep(night, answered.values())
     answers = {(row["example_id"], side): row for side in SIDES for row in answered[models[side].key].rows}
     graders = refusals.grade_all(night, chosen, groups, answers)
     decides = refusals.deciding(graders)
@@ -107,14 +107,6 @@ def _rows(prompts: Sequence[Prompt], hidden: Sequence[Planted], hosts: Sequence[
 def _answer(night: Night, models: Sequence[Model], rows: Sequence[dict], hosts: Sequence[dict]) -> dict[str, Answered]:
     """Each model's answers by its key; a candidate that is the champion answers once."""
     return {key: answer_all(night, model, rows, hosts) for key, model in {model.key: model for model in models}.items()}
-
-
-def _keep(night: Night, version: int, answered: dict[str, Answered]) -> int:
-    """The night's predictions: those of evaluate, at its version, and these; safe to repeat."""
-    before = night.lake.read("predictions", version, where=f"night = '{night.night}'").to_pylist()
-    rows = [*before, *(row for found in answered.values() for row in found.rows)]
-    unique = {(row["model"], row["rendering"], row["example_id"]): row for row in rows}
-    return night.lake.replace("predictions", unique.values(), night=night.night)
 
 
 def _refusals(prompts: Sequence[Prompt], groups: Groups, grader: Grader | None) -> dict[str, list[Score]]:

@@ -90,6 +90,9 @@ def test_after_an_evaluation_every_item_is_scored_and_nothing_of_it_is_lost(hous
     predictions = opened().lake.read("predictions", found["predictions"], where=f"night = '{NIGHT}'").to_pylist()
     assert len(predictions) == 2 * (2 + 3 + 2)  # both models: the sealed rows, the prompts, and both sealed rows as hosts
     assert found["generated"] == 2 * (3 + 2)  # the sealed rows were answered before
+    for step in ("evaluate", "safety"):
+        opened().lake.replace("memo", [], step=step, night=NIGHT)
+    assert (evaluate("small", "local", NIGHT)["generated"], safety("small", "local", NIGHT)["generated"]) == (0, 0)
 
 
 def test_the_champions_answers_are_paid_for_once(run: Run) -> None:
