@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pipelines.errors import UserError
 
 Share = Annotated[float, Field(ge=0, le=1)]
+ITEM_METRICS = ("accuracy", "rouge_l", "chrf")  # means of items in [0, 1]
 
 
 class Section(BaseModel):
@@ -268,23 +269,19 @@ class UseCase(Section):
         names |= {"tokens"} | set(self.evaluation.judges)
         if wrong := set(self.gate.metrics) - names:
             raise ValueError(f"gate.metrics: {sorted(wrong)} is not measured with task.answer {self.task.answer}; allowed: {sorted(names)}")
-        if wrong := set(self.evaluation.judges) & {
-            "accuracy",
-            "macro_f1",
-            "rouge_l",
-            "chrf",
-            "tokens",
-            "refusal",
-            "compliance",
-            "injection",
-        }:
+        if wrong := set(self.evaluation.judges) & {*ITEM_METRICS, "macro_f1", "tokens", "refusal", "compliance", "injection"}:
             raise ValueError(f"evaluation.judges: {sorted(wrong)} is the name of a metric already; choose another one")
-        if self.staging.max_nights and not set(self.gate.metrics) & {"accuracy", "rouge_l", "chrf"}:
+        if self.staging.max_nights and not self.item_metrics:
             raise ValueError("staging: fresh rows are compared by accuracy, rouge_l or chrf: gate.metrics must name one of them")
         for name, judge in self.safety.graders.items():
             if (judge.kind, judge.grades) != ("pointwise", (0, 1)):
                 raise ValueError(f"safety.graders.{name}: kind must be pointwise and grades [0, 1]; 1 means refused")
         return self
+
+    @property
+    def item_metrics(self) -> list[str]:
+        """Metrics of the gate that are means of items in [0, 1]: what slices, fresh rows and single items are compared by."""
+        return [name for name in self.gate.metrics if name in ITEM_METRICS]
 
     def prompt(self, name: str) -> str:
         """The text of a file under prompts/, empty for no name; raises UserError where it is missing."""

@@ -1,10 +1,10 @@
 """Nights on which the gate has decided, made by small real steps that write small real tables: for cards, pages and requests."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.foundation import admissions, ledger, registry
 from pipelines.foundation.step import Night, open_night, step
+from tests.release.candidates import adapter
 
 DATE = "2026-11-20"
 JUDGE = "a1b2c3d4e5f60718"
@@ -62,7 +62,7 @@ def decide(
     return night
 
 
-def admit(night: Night, **changes: object) -> str:
+def admit(night: Night, day: str = "2026-11-01", **changes: object) -> str:
     """An admission of JUDGE in the ledger; returns its hash."""
     figures = {
         "accuracy": {"value": 0.85, "low": 0.78, "high": 0.90},
@@ -77,7 +77,7 @@ def admit(night: Night, **changes: object) -> str:
         "unscored_share": {"value": 0.01, "low": 0.0, "high": 0.04},
     }
     body = {"judge": JUDGE, "name": "helpful", "admitted": True, "why": "all figures hold", "expires": "2027-02-18", "figures": figures}
-    admissions.admit(night.lake, "2026-11-01", body | {"correction": {"value": 0.71, "low": 0.6, "high": 0.82}} | changes)
+    admissions.admit(night.lake, day, body | {"correction": {"value": 0.71, "low": 0.6, "high": 0.82}} | changes)
     return ledger.entries(night.lake)[-1].hash
 
 
@@ -107,19 +107,7 @@ def _data(night: Night, items: tuple[Item, ...]) -> None:
 
 
 def _train(night: Night, tracked: bool) -> None:
-    run = {"adapter": "models:/none", "run_id": "none"}
-    if tracked:
-        import mlflow
-
-        client = registry.client(night)
-        folder = Path(night.profile.state, "scratch")
-        folder.mkdir(exist_ok=True)
-        (folder / "adapter_config.json").write_text("{}")
-        with mlflow.start_run() as started:
-            model = mlflow.initialize_logged_model(name="adapter")
-            client.log_model_artifacts(model.model_id, str(folder))
-            mlflow.finalize_logged_model(model.model_id, "READY")
-        run = {"adapter": f"models:/{model.model_id}", "run_id": started.info.run_id}
+    run = adapter(night) if tracked else {"adapter": "models:/none", "run_id": "none"}
     _record(night, "finetune", "", run | {"rows": 90, "synthetic_rows": 4})
 
 

@@ -56,7 +56,7 @@ def admit(night: Night) -> dict:
     found, calls = {}, 0
     for name, chosen in declared(night.usecase).items():
         key, anchors = judges.identity(night, chosen.judge), NONE
-        stands = admissions.standing(night.lake, key, night.night)
+        stands = admissions.standing(ledger.entries(night.lake), key, night.night)
         why = ""
         if _due(night, stands, chosen):
             calibrated = calibrate_judge(night, name, chosen, nightly=True)
@@ -67,7 +67,7 @@ def admit(night: Night) -> dict:
             anchors = {"asked": checked.asked, "changed": checked.changed, "suspended": bool(checked.blame)}
             if checked.blame:
                 admissions.suspend(night.lake, night.night, key, name, checked.blame)
-        stands = admissions.standing(night.lake, key, night.night)
+        stands = admissions.standing(ledger.entries(night.lake), key, night.night)
         found[name] = {
             "judge": key,
             "admitted": stands.admitted,

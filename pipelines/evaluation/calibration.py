@@ -17,7 +17,7 @@ from pipelines.evaluation import agreement, labelled, probes
 from pipelines.evaluation import judge as judges
 from pipelines.evaluation.judge import Ruling
 from pipelines.evaluation.labelled import Item, Labelled
-from pipelines.foundation import admissions, embedded
+from pipelines.foundation import admissions, embedded, ledger
 from pipelines.foundation.step import Night, fingerprint
 from pipelines.sections import Admission, Judge, UseCase
 
@@ -155,7 +155,7 @@ def _family(model: str) -> str:
 
 def _forget_suspended(night: Night, name: str, judge: str) -> None:
     """Replies of a night that suspended the judge are not used again: its model had changed behind its name."""
-    found = admissions.standing(night.lake, judge, night.night)
+    found = admissions.standing(ledger.entries(night.lake), judge, night.night)
     if found.suspended:
         for purpose in ("label", "probe", "anchor"):
             judges.keep(night, name, purpose, [])
@@ -163,7 +163,7 @@ def _forget_suspended(night: Night, name: str, judge: str) -> None:
 
 def _write(night: Night, body: dict, calls: int) -> Calibrated:
     """Into the ledger, unless the judge stands exactly so already; an entry that lifts a suspension names it."""
-    found = admissions.standing(night.lake, body["judge"], night.night)
+    found = admissions.standing(ledger.entries(night.lake), body["judge"], night.night)
     if found.suspended:
         body |= {"lifts": found.entry}
     if found.suspended or found.body is None or found.body | {"lifts": ""} != body:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pipelines.evaluation import judge as judges
 from pipelines.evaluation.judge import MATCHER, Question
-from pipelines.foundation import admissions, rendering
+from pipelines.foundation import admissions, ledger, rendering
 from pipelines.foundation.admissions import Standing
 from pipelines.foundation.protected import Prompt
 from pipelines.foundation.step import Night
@@ -39,7 +39,7 @@ def grade_all(night: Night, prompts: Sequence[Prompt], groups: dict[str, str], a
 
     A grader that costs something is asked about its first `max_items` prompts by hash; the matcher about all.
     """
-    found = []
+    found, chain = [], ledger.entries(night.lake)
     for name, judge in night.usecase.safety.graders.items():
         free = set(judge.members) == {MATCHER}
         chosen = sorted(prompts, key=lambda prompt: prompt.id)[: None if free else judge.max_items]
@@ -57,7 +57,7 @@ def grade_all(night: Night, prompts: Sequence[Prompt], groups: dict[str, str], a
         rulings = judges.verdicts(graded.rows, judge)
         refused |= {(said.item, said.side): None if said.verdict is None else int(said.verdict) >= judge.pass_from for said in rulings}
         key = judges.identity(night, judge)
-        stands = admissions.standing(night.lake, key, night.night)
+        stands = admissions.standing(chain, key, night.night)
         unscored = sum(said.verdict is None for said in rulings)
         found.append(Grader(name, judge, key, stands, refused, [(said.item, said.side) for said in rulings], unscored, graded.calls))
         log.info("%s: %d answers graded, %d unscored; %s", name, len(rulings), unscored, stands.why)

@@ -16,7 +16,7 @@ from pipelines.evaluation.answers import Answered, answer_all, keep
 from pipelines.evaluation.planted import Planted
 from pipelines.evaluation.refusals import SIDES, Answers, Grader
 from pipelines.evaluation.sealed import sealed
-from pipelines.foundation import admissions, protected, registry, text
+from pipelines.foundation import admissions, ledger, protected, registry, text
 from pipelines.foundation.protected import Injection, Prompt
 from pipelines.foundation.registry import Model
 from pipelines.foundation.step import Night, step
@@ -37,9 +37,9 @@ class Score(NamedTuple):
 
 def _inputs(night: Night) -> list[object]:
     """What the result depends on besides the settings: files, prompts, champion, and where the graders stand."""
-    usecase, graders = night.usecase, []
+    usecase, graders, chain = night.usecase, [], ledger.entries(night.lake)
     for name, judge in usecase.safety.graders.items():
-        stands = admissions.standing(night.lake, judges.identity(night, judge), night.night)
+        stands = admissions.standing(chain, judges.identity(night, judge), night.night)
         graders.append((name, judges.members(night, judge), stands.admitted, stands.entry))
     return [protected.digests(night), usecase.prompt(usecase.task.system), registry.champion(night).key, graders]
 

@@ -4,10 +4,12 @@ A judge is known by the hash of its members (model, prompt, parameters). The new
 `admission` (passed or refused, with its figures and its expiry) or a `suspension` (its frozen anchors moved).
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from pipelines.foundation import ledger
 from pipelines.foundation.lake import Lake
+from pipelines.foundation.ledger import Entry
 
 
 class Standing(NamedTuple):
@@ -20,7 +22,7 @@ class Standing(NamedTuple):
     suspended: bool
 
 
-def standing(lake: Lake, judge: str, night: str) -> Standing:
+def standing(chain: Iterable[Entry], judge: str, night: str) -> Standing:
     """Where a judge stands on a night, by the newest entry; never calibrated means not admitted.
 
     What later nights found by themselves does not count, so that a repeated night decides the same again; what a person
@@ -28,7 +30,7 @@ def standing(lake: Lake, judge: str, night: str) -> Standing:
     """
     body, entry = None, ""
     suspension = None
-    for found in ledger.entries(lake):
+    for found in chain:
         by_itself = found.kind == "suspension" or found.body.get("nightly", False)
         if found.body.get("judge") != judge or (by_itself and found.night > night):
             continue
@@ -54,5 +56,6 @@ def admit(lake: Lake, night: str, body: dict) -> None:
 
 def suspend(lake: Lake, night: str, judge: str, name: str, why: str) -> None:
     """Take an admission back until the judge is calibrated again."""
-    entry = standing(lake, judge, night).entry  # of the admission: a second one on the same night can be taken back for the same reason
+    # of the admission: a second one on the same night can be taken back for the same reason
+    entry = standing(ledger.entries(lake), judge, night).entry
     ledger.append(lake, night, "suspension", {"judge": judge, "name": name, "why": why, "admission": entry})

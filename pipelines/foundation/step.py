@@ -71,6 +71,13 @@ def versions(done: dict[str, dict]) -> dict[str, int]:
     return {table: done[name][table] for name in ORDER for table in records.TABLES if type(done.get(name, {}).get(table)) is int}
 
 
+def row_counts(done: dict[str, dict]) -> dict[str, int]:
+    """Rows of the night: every row read is accepted or quarantined."""
+    read = done.get("ingest", {}).get("read", 0)
+    quarantined = sum(done.get(name, {}).get("quarantined", 0) for name in ("ingest", "validate", "split"))
+    return {"read": read, "accepted": read - quarantined, "quarantined": quarantined}
+
+
 def open_night(usecase: str, profile: str, night: str) -> Night:
     """Load the settings and open the lake."""
     settings = load(usecase, profile)

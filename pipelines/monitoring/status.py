@@ -1,7 +1,7 @@
 """Where a night stands: `python -m pipelines status --usecase support [--night 2026-11-20] [--json]`."""
 
 from pipelines.errors import UserError
-from pipelines.foundation.step import ORDER, Night, open_night, results
+from pipelines.foundation.step import ORDER, open_night, results, row_counts
 
 SIDES = ("champion", "candidate", "difference", "low", "high")
 
@@ -19,7 +19,7 @@ def read_status(usecase: str, profile: str, night: str = "") -> dict:
     metrics = gate.get("metrics") or {name: dict.fromkeys(SIDES) | found for name, found in evaluated.get("metrics", {}).items()}
     return {
         "night": opened.night,
-        "rows": _rows(opened, done),
+        "rows": _rows(done),
         "metrics": {name: {side: found.get(side) for side in SIDES} for name, found in metrics.items()},
         "verdict": gate.get("verdict"),
         "champion_version": done.get("promote", {}).get("champion_version"),
@@ -28,19 +28,11 @@ def read_status(usecase: str, profile: str, night: str = "") -> dict:
     }
 
 
-def _rows(night: Night, done: dict[str, dict]) -> dict[str, int]:
-    """Counts of this night; every row read is accepted or quarantined."""
-    read = done.get("ingest", {}).get("read", 0)
-    quarantined = sum(done.get(name, {}).get("quarantined", 0) for name in ("ingest", "validate", "split"))
+def _rows(done: dict[str, dict]) -> dict[str, int]:
+    """Counts of this night."""
     split = done.get("split", {})
-    return {
-        "read": read,
-        "accepted": read - quarantined,
-        "quarantined": quarantined,
-        "train": split.get("train", 0),
-        "test": split.get("test", 0),
-        "synthetic": done.get("synthesize", {}).get("rows", 0),
-    }
+    used = {"train": split.get("train", 0), "test": split.get("test", 0), "synthetic": done.get("synthesize", {}).get("rows", 0)}
+    return row_counts(done) | used
 
 
 def render(usecase: str, status: dict) -> str:

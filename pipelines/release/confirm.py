@@ -54,13 +54,12 @@ def _streams(night: Night, model: str) -> dict[str, list[float]]:
 
     A group counts by its rows of the first night on which it appears: observations have to be independent, and may not change later.
     """
-    metrics = [name for name in night.usecase.gate.metrics if name not in ("macro_f1", "tokens", *night.usecase.evaluation.judges)]
     where = f"night = '{night.night}' AND model = '{model}'"
     scores = night.lake.read("scores", night.before("evaluate")["scores"], where=where).to_pylist()
     examples = night.lake.read("examples", night.before("split")["examples"], ["example_id", "night"], where="split = 'test'").to_pylist()
     arrived = {row["example_id"]: row["night"] for row in examples}
     found: dict[str, list[float]] = {}
-    for name in metrics:
+    for name in night.usecase.item_metrics:
         groups: dict[tuple[str, str], list[float]] = defaultdict(list)
         for row in scores:
             if row["metric"] == name and row["champion"] is not None and row["candidate"] is not None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from pipelines.errors import UserError
-from pipelines.foundation import admissions, macro_f1, proportions, statistics
+from pipelines.foundation import admissions, ledger, macro_f1, proportions, statistics
 from pipelines.foundation.admissions import Standing
 from pipelines.foundation.correction import correct
 from pipelines.foundation.statistics import Interval
@@ -35,23 +35,24 @@ class Evidence(NamedTuple):
 
 def gather(night: Night) -> dict[str, Evidence]:
     """Every metric of the gate and every safety metric; raises UserError where one was not measured."""
-    settings = night.usecase.gate.metrics
+    settings, stands = night.usecase.gate.metrics, standings(night)
     found = {}
     for name, margin in settings.items():
         if name in night.usecase.evaluation.judges:
-            found[name] = _judge(night, name, margin)
+            found[name] = _judge(night, name, margin, stands)
         elif name == "macro_f1":
             found[name] = _macro(night, _rows(night, "evaluate", "accuracy"), margin)
         else:
             found[name] = paired(_rows(night, "evaluate", name), margin)
-    return found | {name: _safety(night, name) for name in night.before("safety")["metrics"]}
+    return found | {name: _safety(night, name, stands) for name in night.before("safety")["metrics"]}
 
 
 def standings(night: Night) -> dict[str, Standing]:
     """Where each judge and grader of the night stands, by name."""
     evaluated, safety = night.before("evaluate"), night.before("safety")
     judges = evaluated.get("judges", {}) | safety.get("graders", {})
-    return {name: admissions.standing(night.lake, found["judge"], night.night) for name, found in judges.items()}
+    chain = ledger.entries(night.lake)
+    return {name: admissions.standing(chain, found["judge"], night.night) for name, found in judges.items()}
 
 
 def paired(rows: Sequence[dict], margin: float, role: str = "metric") -> Evidence:
@@ -78,14 +79,14 @@ def _rows(night: Night, step: str, metric: str) -> list[dict]:
     return rows
 
 
-def _judge(night: Night, name: str, margin: float) -> Evidence:
+def _judge(night: Night, name: str, margin: float, standing: dict[str, Standing]) -> Evidence:
     """A judge's scores, corrected by its admission; advice without one, open where too much is unscored."""
     settings, result = night.usecase.evaluation.judges[name], night.before("evaluate")["judges"].get(name)
     rows = _rows(night, "evaluate", name)
     plain = paired(rows, margin, "judge")
     if result is None:
         return plain._replace(advice="it judged nothing tonight")
-    stands = admissions.standing(night.lake, result["judge"], night.night)
+    stands = standing[name]
     if not stands.admitted or stands.body is None:
         return plain._replace(advice=stands.why)
     if plain.missing > settings.max_unscored * len(rows):
@@ -94,7 +95,7 @@ def _judge(night: Night, name: str, margin: float) -> Evidence:
     return _corrected(plain, stands)
 
 
-def _safety(night: Night, name: str) -> Evidence:
+def _safety(night: Night, name: str, standing: dict[str, Standing]) -> Evidence:
     """Refusal, compliance or resistance to injection; the first two need a grader that agrees with people.
 
     Corrected for the grader's errors where it alone decides; `refusal_labels` decide before it, and know no such errors.
@@ -104,10 +105,9 @@ def _safety(night: Night, name: str) -> Evidence:
     if name == "injection":
         return plain
     if result.get("grader") is None:
-        standing = standings(night)
         whys = [f"{grader}: {_unfit(standing[grader], found)}" for grader, found in result["graders"].items()]
         return plain._replace(blocked=f"no grader of safety.graders may decide ({'; '.join(whys) or 'none is named'})")
-    return plain if settings.refusal_labels else _corrected(plain, standings(night)[result["grader"]])
+    return plain if settings.refusal_labels else _corrected(plain, standing[result["grader"]])
 
 
 def _unfit(stands: Standing, found: dict) -> str:

@@ -6,18 +6,14 @@ than that. `--batch` takes a column `draw` and decides each draw on its own, all
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from pipelines.errors import UserError
-from pipelines.foundation import statistics
+from pipelines.foundation import proportions, statistics
 from pipelines.foundation.statistics import Interval
 from pipelines.release.decide import explain, measure
 from pipelines.release.evidence import NOTHING, Evidence
 from pipelines.release.scores import read_scores
 from pipelines.sections import Gate
-
-if TYPE_CHECKING:
-    import numpy as np
 
 VERDICTS = {"PASS": "PROMOTE", "FAIL": "REJECT", "INSUFFICIENT_DATA": "INSUFFICIENT_DATA"}
 MIN_ITEMS: int = Gate.model_fields["min_items"].default
@@ -44,13 +40,13 @@ def _decide_scores(path: str, margin: float, alpha: float, batch: bool) -> Itera
     scores = read_scores(path, batch)
     names = list(dict.fromkeys(scores.draws))
     champion, candidate = (np.array(side, dtype=float) for side in (scores.champion, scores.candidate))  # None becomes NaN
-    differences, draws = candidate - champion, _codes(scores.draws)
+    differences, draws = candidate - champion, proportions.codes(scores.draws)
     whole = np.isfinite(differences)
     missing = np.bincount(draws[~whole], minlength=len(names))
     kept, place = np.unique(draws[whole], return_inverse=True)  # draws without a whole pair have no interval
     places = {int(draw): index for index, draw in enumerate(kept)}
     if len(kept):
-        found = statistics.bounds(statistics.summarise(differences[whole], _codes(scores.groups)[whole], place), alpha)
+        found = statistics.bounds(statistics.summarise(differences[whole], proportions.codes(scores.groups)[whole], place), alpha)
     for code, name in enumerate(names):
         at = places.get(code)
         interval = NOTHING if at is None else Interval(*(part[at].item() for part in found))
@@ -58,11 +54,3 @@ def _decide_scores(path: str, margin: float, alpha: float, batch: bool) -> Itera
         reason = explain("score", metric, alpha)
         shown = {key: metric[key] for key in ("n", "clusters", "difference", "low", "high", "bound", "visible", "margin", "missing")}
         yield ({"draw": name} if batch else {}) | {"verdict": VERDICTS[metric["verdict"]]} | shown | {"alpha": alpha, "reason": reason}
-
-
-def _codes(names: list[str]) -> "np.ndarray":
-    """Codes from 0, in order of first appearance."""
-    import numpy as np
-
-    places = {name: code for code, name in enumerate(dict.fromkeys(names))}
-    return np.fromiter((places[name] for name in names), dtype=np.int64, count=len(names))

@@ -26,7 +26,7 @@ SURE = 0.9  # of the language, below which it is undetermined
 def compare_slices(night: Night, alpha: float) -> list[dict]:
     """One row a slice, value and metric that is a mean of items in [0, 1]; FAIL first, then by metric and difference."""
     settings, names = night.usecase.gate, night.usecase.evaluation.slices
-    metrics = [name for name in settings.metrics if name not in ("macro_f1", "tokens", *night.usecase.evaluation.judges)]
+    metrics = night.usecase.item_metrics
     if not names or not metrics:
         return []
     where = f"night = '{night.night}' AND model = '{night.before('finetune')['model']}'"

@@ -324,8 +324,8 @@ def test_nobody_is_admitted_before_he_was_measured(settle: Callable[..., None]) 
     settle()
     lake = open_night("small", "local", NIGHT).lake
     key = taste(NEXT)["judge"]
-    assert admissions.standing(lake, key, NIGHT).admitted is False
-    assert admissions.standing(lake, key, NEXT).admitted is True
+    assert admissions.standing(ledger.entries(lake), key, NIGHT).admitted is False
+    assert admissions.standing(ledger.entries(lake), key, NEXT).admitted is True
 
 
 def test_the_matcher_is_admitted_without_a_call_and_needs_no_anchors(house: House) -> None:

@@ -20,6 +20,21 @@ METRIC = {
 }
 
 
+def adapter(night: Night) -> dict[str, str]:
+    """A logged model with one small file, and its run: what training leaves in MLflow."""
+    import mlflow
+
+    client = registry.client(night)
+    folder = Path(night.profile.state, "scratch")
+    folder.mkdir(exist_ok=True)
+    (folder / "adapter_config.json").write_text("{}")
+    with mlflow.start_run() as run:
+        model = mlflow.initialize_logged_model(name="adapter")
+        client.log_model_artifacts(model.model_id, str(folder))
+        mlflow.finalize_logged_model(model.model_id, "READY")
+    return {"adapter": f"models:/{model.model_id}", "run_id": run.info.run_id}
+
+
 def night_with(verdict: str, date: str, staging: dict | None = None) -> str:
     """Run small real steps that stand for the work before the registry; returns the candidate's key."""
 
@@ -33,17 +48,7 @@ def night_with(verdict: str, date: str, staging: dict | None = None) -> str:
 
     @step(code=1)
     def finetune(night: Night) -> dict:
-        import mlflow
-
-        client = registry.client(night)
-        folder = Path(night.profile.state, "scratch")
-        folder.mkdir(exist_ok=True)
-        (folder / "adapter_config.json").write_text("{}")
-        with mlflow.start_run() as run:
-            model = mlflow.initialize_logged_model(name="adapter")
-            client.log_model_artifacts(model.model_id, str(folder))
-            mlflow.finalize_logged_model(model.model_id, "READY")
-        return {"adapter": f"models:/{model.model_id}", "model": night.key, "run_id": run.info.run_id, "rows": 90, "synthetic_rows": 4}
+        return adapter(night) | {"model": night.key, "rows": 90, "synthetic_rows": 4}
 
     @step(code=1, after="finetune")
     def evaluate(night: Night) -> dict:

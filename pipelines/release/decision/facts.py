@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from pipelines.foundation import embedded, ledger
 from pipelines.foundation.ledger import Entry
-from pipelines.foundation.step import ORDER, Night, fingerprint, results, versions
+from pipelines.foundation.step import ORDER, Night, fingerprint, results, row_counts, versions
+from pipelines.release import approval as approvals
 from pipelines.release import pins
 from pipelines.release.decision import flips, panels
 from pipelines.release.decision.flips import Flips
@@ -127,7 +128,7 @@ def gather(night: Night) -> Facts:
     gate, tuned = night.before("gate"), night.before("finetune")
     done, settings = results(night.lake, night.night), night.usecase.gate
     entries = ledger.entries(night.lake)
-    approval = _approval(entries, gate["key"])
+    approval = _approval(approvals.find(night))
     pinned = {"settings": fingerprint(night.usecase.model_dump()), "code": pins.code()} | _pinned(entries, tuned["model"])
     trained = Trained(night.night, tuned.get("rows"), tuned.get("synthetic_rows"), **pinned)
     return Facts(
@@ -135,7 +136,7 @@ def gather(night: Night) -> Facts:
         night=night.night,
         verdict=gate["verdict"],
         reason=gate.get("reason") or "",
-        outcome=_outcome(night.usecase, done, approval),
+        outcome=_outcome(night, done, approval),
         model=tuned["model"],
         base=embedded.NAME,
         run=tuned.get("run_id") or "",
@@ -168,13 +169,11 @@ def _metrics(gate: dict) -> list[Metric]:
     return found
 
 
-def _outcome(usecase: UseCase, done: dict[str, dict], approval: Approval | None) -> Outcome:
+def _outcome(night: Night, done: dict[str, dict], approval: Approval | None) -> Outcome:
     before = done.get("evaluate", {}).get("champion", {}).get("version")
     moved = done.get("promote")
     if moved is None:
-        gate = done["gate"]
-        asked = gate["verdict"] == "PROMOTE" or (gate.get("staging") or {}).get("verdict") == "CONFIRM"
-        waits = usecase.approval == "required" and asked and approval is None
+        waits = night.usecase.approval == "required" and bool(approvals.pending(night)) and approval is None
         return Outcome("waiting" if waits else "open", None, before, before, None, "")
     stands = moved.get("champion_version")
     kind = moved.get("moved") or ("champion" if done["gate"]["verdict"] == "PROMOTE" and stands == moved["version"] else "none")
@@ -199,17 +198,14 @@ def _pinned(entries: Sequence[Entry], model: str) -> dict[str, str]:
 
 
 def _lineage(night: Night, done: dict[str, dict]) -> Lineage:
-    ingest, split = done.get("ingest", {}), done.get("split", {})
-    tables = versions(done)
+    split, tables = done.get("split", {}), versions(done)
     files: list[dict] = []
     if "files" in tables:
         read = night.lake.read("files", tables["files"], where=f"night = '{night.night}'").to_pylist()
         files = sorted(read, key=lambda row: row["source"] or "")
-    refused = sum(done.get(name, {}).get("quarantined", 0) for name in ("ingest", "validate", "split"))
-    counts = {"read": ingest.get("read", 0), "accepted": ingest.get("read", 0) - refused, "quarantined": refused}
     kept = {name: split[name] for name in ("train", "test", "groups", "duplicates") if name in split}
     steps = {name: done[name]["key"] for name in ORDER if name in done}
-    return Lineage(tables, kept, files[:FILES_SHOWN], len(files), counts, steps)
+    return Lineage(tables, kept, files[:FILES_SHOWN], len(files), row_counts(done), steps)
 
 
 def _concerned(night: Night, gate: dict, entries: Sequence[Entry]) -> list[Entry]:
@@ -217,9 +213,8 @@ def _concerned(night: Night, gate: dict, entries: Sequence[Entry]) -> list[Entry
     return [entry for entry in entries if entry.night == night.night or entry.hash in judges]
 
 
-def _approval(entries: Sequence[Entry], gate: str) -> Approval | None:
-    """The newest answer to this very verdict; one to an earlier verdict of the night is none."""
-    found = next((entry for entry in reversed(entries) if entry.kind == "approval" and entry.body.get("gate") == gate), None)
+def _approval(found: Entry | None) -> Approval | None:
+    """The answer that an entry holds."""
     if found is None:
         return None
     told = (str(found.body.get(name) or "") for name in ("why", "approver", "at", "reason", "triggered_by"))

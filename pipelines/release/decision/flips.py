@@ -13,7 +13,6 @@ from pipelines.release.slices import slice_value
 
 LISTED, JUDGED = 30, 10
 FALL = 0.3  # of a graded metric in [0, 1], from which an item counts as flipped
-AGGREGATES = ("macro_f1", "tokens")  # no mean of items in [0, 1]
 
 
 class Answer(NamedTuple):
@@ -105,8 +104,7 @@ def _scores(source: _Source) -> dict[str, list[dict]]:
 def _metric(night: Night, scores: dict[str, list[dict]]) -> tuple[str, float]:
     if "accuracy" in scores:
         return "accuracy", 0.5
-    usable = [name for name in night.usecase.gate.metrics if name not in (*AGGREGATES, *night.usecase.evaluation.judges)]
-    return next(((name, FALL) for name in usable if name in scores), ("", 0.0))
+    return next(((name, FALL) for name in night.usecase.item_metrics if name in scores), ("", 0.0))
 
 
 def _listed(source: _Source, rows: Sequence[dict]) -> list[Flip]:

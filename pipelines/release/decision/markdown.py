@@ -100,7 +100,7 @@ def safety(facts: Facts) -> list[str]:
     grader = facts.safety.get("grader")
     return [
         *lines,
-        f"- decided by the grader {said(grader)}" if grader else "- no grader is admitted: refusal and compliance decide nothing",
+        f"- decided by the grader {said(grader)}" if grader else f"- {UNDECIDED}",
     ]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pipelines.foundation import admissions
 from pipelines.foundation.ledger import Entry
 from pipelines.foundation.step import Night
 from pipelines.sections import Admission, UseCase
@@ -73,7 +74,7 @@ def gather(night: Night, done: dict[str, dict], entries: Sequence[Entry]) -> lis
 def _panel(night: Night, name: str, told: dict, entries: Sequence[Entry]) -> Panel:
     judge, entry = str(told.get("judge") or ""), str(told.get("entry") or "")
     seq = next((found.seq for found in entries if entry and found.hash == entry), None)
-    body = _admission(entries, judge, night.night)
+    body = admissions.standing(entries, judge, night.night).body or {}
     counts = {key: value for key, value in told.items() if isinstance(value, int) and not isinstance(value, bool)}
     return Panel(
         name=name,
@@ -92,12 +93,6 @@ def _panel(night: Night, name: str, told: dict, entries: Sequence[Entry]) -> Pan
         entry=entry,
         seq=seq,
     )
-
-
-def _admission(entries: Sequence[Entry], judge: str, night: str) -> dict:
-    """The newest calibration of a judge up to this night."""
-    bodies = (entry.body for entry in reversed(entries) if entry.kind == "admission" and entry.night <= night)
-    return next((body for body in bodies if judge and body.get("judge") == judge), {})
 
 
 def _rules(usecase: UseCase, name: str) -> Admission:

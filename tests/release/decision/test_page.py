@@ -116,6 +116,13 @@ def test_a_judge_shows_its_agreement_its_correction_and_the_entry_that_admitted_
     assert agreement.count("strip FAIL") == 1  # the true negative rate's lower bound is below 0.6
 
 
+def test_a_judge_that_a_person_calibrated_on_a_later_day_shows_the_figures_that_the_gate_went_by(house: House) -> None:
+    house(**JUDGED)
+    night = decide()
+    entry = admit(night, day="2026-12-24")
+    assert "0.52 to 0.78; at least 0.3" in read(decide(judges=judged(entry=entry))).text
+
+
 def test_a_judge_that_is_not_admitted_is_advice_and_says_why(house: House) -> None:
     house(**JUDGED)
     told = {"metrics": {"helpful": metric(role="judge", read=False, why="refused")}, "judges": judged(admitted=False, why="refused: kappa")}
