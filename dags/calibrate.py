@@ -19,17 +19,18 @@ has measured it again: look first at what changed. Also after new labelled rows.
 **Owner.** The `owner` in `usecase.yaml`; alerts go to the connection `nightshift_alerts` where it exists.
 """
 
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG
 
 from pipelines.evaluation import calibrate
 from pipelines.sections import UseCase
 from plugins.defaults import HEAVY, NIGHT, PROFILE, check_usecases, shared
+from plugins.steps import Step
 
 
 def measure(usecase: UseCase) -> None:
     """One DAG of one step."""
     with DAG(f"calibrate__{usecase.name}", schedule=None, tags=["calibrate", usecase.name], doc_md=__doc__, **shared(usecase)):
-        task(calibrate.calibrate, **HEAVY)(usecase.name, PROFILE, NIGHT)
+        Step(work=calibrate.calibrate, given=(usecase.name, PROFILE, NIGHT), **HEAVY)
 
 
 for found in check_usecases().sound:

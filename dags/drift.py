@@ -18,17 +18,18 @@ itself: it is a reason to look.
 **Owner.** The `owner` in `usecase.yaml`; alerts go to the connection `nightshift_alerts` where it exists.
 """
 
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG
 
 from pipelines.monitoring import drift
 from pipelines.sections import UseCase
 from plugins.defaults import NIGHT, PROFILE, check_usecases, shared
+from plugins.steps import Step
 
 
 def watch(usecase: UseCase) -> None:
     """One DAG of one step."""
     with DAG(f"drift__{usecase.name}", schedule=usecase.drift_schedule, tags=["drift", usecase.name], doc_md=__doc__, **shared(usecase)):
-        task(drift.drift)(usecase.name, PROFILE, NIGHT)
+        Step(work=drift.drift, given=(usecase.name, PROFILE, NIGHT))
 
 
 for found in check_usecases().sound:

@@ -26,12 +26,23 @@ rejection, and with `four_eyes` an approval by whoever triggered the run, all pr
 card. Then the log of the first red task. REJECT and INSUFFICIENT_DATA are verdicts, not failures.
 
 **Cost.** With the local profile nothing but CPU time: minutes for the sample, most of it in `finetune` and `evaluate`.
-`synthesize`, `admit`, `evaluate` and `safety` call a model; with a hosted endpoint their calls cost money, and are cached.
+`synthesize`, `admit`, `evaluate` and `safety` call a model. Each reply is kept, so that a retry, a *Clear* and a backfill ask
+for none a second time; the log of a task says *memo hit* or what was asked and spent, and so does the note of the run.
+
+**Budget.** Under `budget` in `usecase.yaml` (a call, a run of a step, a night, a month, in all), at the profile's `prices`.
+Money is reserved before a call is sent. At a cap a step keeps what it has and the night is *partial*: the gate treats what
+is missing as missing. Raise the cap and run the night again: it asks for the rest alone. Alerts come at 50, 80 and 100 %.
+`python -m pipelines spend --usecase NAME --by night` tells what was spent.
+
+**Batches.** With `batch: true` on an endpoint a step hands its questions to the provider and waits as *deferred*, for up to
+`batch_hours`, without a worker; the triggerer needs the variable that holds the API key.
+
+**Backfill.** `make backfill USECASE=NAME FROM=2026-11-08 TO=2026-11-21`: night after night, each on its own day's data.
 
 **Owner.** The `owner` in `usecase.yaml`; alerts go to the connection `nightshift_alerts` where it exists.
 """
 
-from airflow.sdk import DAG, chain, task
+from airflow.sdk import DAG, chain
 
 from pipelines.data import ingest, scrub, split, synthesize, validate
 from pipelines.evaluation import admit, evaluate, safety
@@ -40,6 +51,7 @@ from pipelines.sections import UseCase
 from pipelines.tuning import finetune
 from plugins.approval import Approve, form
 from plugins.defaults import HEAVY, NIGHT, PROFILE, check_usecases, shared
+from plugins.steps import Step
 
 
 def nightly(usecase: UseCase) -> None:
@@ -48,19 +60,19 @@ def nightly(usecase: UseCase) -> None:
     dag_id, arguments = f"nightly__{usecase.name}", shared(usecase, form(usecase))
     with DAG(dag_id, schedule=usecase.schedule, tags=["nightly", usecase.name], doc_md=__doc__, **arguments):
         chain(
-            task(ingest.ingest)(*given),
-            task(validate.validate)(*given),
-            task(scrub.scrub)(*given),
-            task(split.split)(*given),
-            task(synthesize.synthesize, **HEAVY)(*given),
-            task(finetune.finetune, **HEAVY)(*given),
-            task(admit.admit, **HEAVY)(*given),
-            task(evaluate.evaluate, **HEAVY)(*given),
-            task(safety.safety, **HEAVY)(*given),
-            task(gate.gate)(*given),
+            Step(work=ingest.ingest, given=given),
+            Step(work=validate.validate, given=given),
+            Step(work=scrub.scrub, given=given),
+            Step(work=split.split, given=given),
+            Step(work=synthesize.synthesize, given=given, **HEAVY),
+            Step(work=finetune.finetune, given=given, **HEAVY),
+            Step(work=admit.admit, given=given, **HEAVY),
+            Step(work=evaluate.evaluate, given=given, **HEAVY),
+            Step(work=safety.safety, given=given, **HEAVY),
+            Step(work=gate.gate, given=given),
             *([Approve(usecase=usecase, given=given)] if usecase.approval == "required" else []),
-            task(promote.promote)(*given),
-            task(card.publish_card)(*given),
+            Step(work=promote.promote, given=given),
+            Step(work=card.publish_card, given=given),
         )
 
 

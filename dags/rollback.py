@@ -18,11 +18,12 @@ night compares with the champion that you put back.
 **Owner.** The `owner` in `usecase.yaml`; alerts go to the connection `nightshift_alerts` where it exists.
 """
 
-from airflow.sdk import DAG, Param, task
+from airflow.sdk import DAG, Param
 
 from pipelines.release import rollback
 from pipelines.sections import UseCase
 from plugins.defaults import PROFILE, check_usecases, params, shared
+from plugins.steps import Step
 
 TO = Param(type="string", pattern="^([0-9]+|base)$", title="Version", description_md="Of the MLflow registry, or `base`.")
 WHY = Param(type="string", minLength=3, title="Reason", description_md="Kept in the ledger with your name.")
@@ -33,7 +34,7 @@ def back(usecase: UseCase) -> None:
     form = {"to": TO, "why": WHY, "profile": params()["profile"]}
     with DAG(f"rollback__{usecase.name}", schedule=None, tags=["rollback", usecase.name], doc_md=__doc__, **shared(usecase, form)):
         given = ("{{ params.to }}", "{{ params.why }}", "{{ dag_run.triggering_user_name or '' }}")
-        task(rollback.rollback)(usecase.name, PROFILE, *given)
+        Step(work=rollback.rollback, given=(usecase.name, PROFILE, *given))
 
 
 for found in check_usecases().sound:

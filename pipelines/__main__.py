@@ -37,6 +37,8 @@ COMMANDS = {
     "calibrate": "measure the judges against people's verdicts, and admit or refuse them",
     "rollback": "make an earlier version the champion",
     "ledger": "verify or show the chain of decisions",
+    "memo": "what is kept of what was paid for, and why a step will run again or not",
+    "spend": "what was spent on models",
 }
 
 
@@ -71,6 +73,11 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         _print(options, _load("evaluation.calibrate").calibrate(options.usecase, options.profile, options.night))
     elif command == "rollback":
         _print(options, _load("release.rollback").rollback(options.usecase, options.profile, options.to, options.why, options.by))
+    elif command == "spend":
+        found = _load("monitoring.spending").read_spend(options.usecase, options.profile, options.by)
+        print(json.dumps(found) if options.json else _load("monitoring.spending").render(options.usecase, found))
+    elif command == "memo":
+        _memo(parser, options)
     elif not options.night:
         parser.error(f"{command} needs --night YYYY-MM-DD")
     else:
@@ -109,6 +116,26 @@ def _ledger(options: argparse.Namespace) -> None:
     print("\n".join(json.dumps(entry) for entry in found) if options.json else audit.render(found))
 
 
+def _memo(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Figures, a clean-up, or why steps will run again: all of the nightly's, or the one that is named and those before it."""
+    if options.action == "gc":
+        found = _load("system.housekeeping").tidy(options.usecase, options.profile)
+    elif options.action == "stats":
+        step = _load("foundation.step")
+        found = _load("foundation.memo").measure(step.open_night(options.usecase, options.profile, "9999-12-31").lake)
+    elif not options.night:
+        parser.error("memo why needs --night YYYY-MM-DD")
+    else:
+        names = list(STEPS)[: list(STEPS).index(options.step) + 1] if options.step else list(STEPS)
+        steps = [getattr(_load(STEPS[name]), name) for name in names]
+        told = _load("foundation.step").explain(steps, options.usecase, options.profile, options.night)
+        for line in told[-1:] if options.step else told:
+            saying = "will run" if line["runs"] else "will not run"
+            print(json.dumps(line) if options.json else f"{line['step']:<13} {saying}: {line['why']}")
+        return
+    print(json.dumps(found, indent=None if options.json else 2))
+
+
 def _load(module: str) -> object:
     return importlib.import_module(f"pipelines.{module}")
 
@@ -133,6 +160,11 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         if name == "ledger":
             command.add_argument("action", choices=("verify", "show"))
+        if name == "memo":
+            command.add_argument("action", choices=("stats", "gc", "why"))
+            command.add_argument("step", nargs="?", choices=(*STEPS, ""), default="", help="for why; without it all of the nightly's")
+        if name == "spend":
+            command.add_argument("--by", choices=("step", "model", "night"), default="night")
         command.add_argument("--usecase", default="", help="a folder under config/usecases")
         command.add_argument("--profile", default=default_profile(), help="a file under config/profiles")
         command.add_argument("--night", default="", help="YYYY-MM-DD")

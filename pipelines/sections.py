@@ -1,5 +1,6 @@
 """The sections of the settings, each key declared once with its meaning: frozen, typed, unknown keys refused."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,9 +26,47 @@ class Endpoint(Section):
     model: str = Field("", description="model name sent to the server (kind openai)")
     key_env: str = Field("", description="environment variable that holds the API key; empty: no key is sent")
     in_flight: int = Field(8, ge=1, description="requests under way at once")
-    timeout_seconds: float = Field(120, gt=0, description="for one request")
+    timeout_seconds: float = Field(120, gt=0, description="for one try")
     attempts: int = Field(5, ge=1, description="tries for one request")
+    deadline_seconds: float = Field(600, gt=0, description="for one request with all its tries and waits")
+    requests_a_minute: int = Field(0, ge=0, description="0: what the server's x-ratelimit headers say")
+    tokens_a_minute: int = Field(0, ge=0, description="0: what the server's x-ratelimit headers say")
     structured: bool = Field(False, description="the server takes response_format json_schema: judges then answer in JSON (kind openai)")
+    logprobs: bool = Field(False, description="ask for the log-probability of each token written (kind openai)")
+    idempotent: bool = Field(False, description="the server honours Idempotency-Key: a repeated key is answered again, not billed again")
+    batch: bool = Field(False, description="through the server's /batches: cheaper, answered within batch_hours (kind openai)")
+    batch_hours: int = Field(24, ge=1, description="completion window of a batch")
+
+
+Dollars = Annotated[Decimal, Field(ge=0)]
+
+
+class Prices(Section):
+    """What a model costs, in US dollars; what is not named costs nothing."""
+
+    input: Dollars = Field(Decimal(0), description="a million prompt tokens")
+    cached: Dollars | None = Field(None, description="a million prompt tokens that the server had seen before; none: as input")
+    output: Dollars = Field(Decimal(0), description="a million tokens written")
+    batch: Dollars = Field(Decimal("0.5"), le=1, description="share of these prices that a batch costs")
+    training: Dollars = Field(Decimal(0), description="a million training tokens")
+    second: Dollars = Field(Decimal(0), description="a second of the machine that trains it")
+
+
+class Budget(Section):
+    """The most that may be spent, in US dollars; reserved before it is spent. None: no cap."""
+
+    call: Dollars | None = Field(None, description="one call to a model")
+    run: Dollars | None = Field(None, description="one run of one step")
+    night: Dollars | None = Field(None, description="all runs of all steps of one night")
+    month: Dollars | None = Field(None, description="a calendar month (UTC)")
+    total: Dollars | None = Field(None, description="the use case, ever")
+
+
+class Keeping(Section):
+    """How much of what was paid for is kept, for a use case."""
+
+    max_days: int = Field(90, ge=1, description="a reply that was not used for so long is forgotten")
+    max_megabytes: int = Field(2_000, ge=1, description="above it, what was not used for longest is forgotten")
 
 
 class Profile(Section):
@@ -39,6 +78,8 @@ class Profile(Section):
     artifacts: str = Field("", description="MLflow artifact root for new experiments; empty: the server decides")
     data_folders: list[str] = Field([], description="folders searched for public data sets before their URL is asked")
     endpoints: dict[str, Endpoint] = Field(description="name to endpoint; roles in a use case refer to these names")
+    prices: dict[str, Prices] = Field({}, description="by the model's name; SmolLM2-135M-Instruct is the embedded one")
+    memo: Keeping = Keeping()
     serving: str = Field(
         "", description="URL of the served champion; a rollback waits until it answers with the new one; empty: it does not wait"
     )
@@ -256,6 +297,7 @@ class UseCase(Section):
     gate: Gate
     drift: Drift = Drift()
     safety: Safety = Safety()
+    budget: Budget = Budget()
     approval: Literal["none", "required"] = Field("none", description="required: a person approves each promotion in the Airflow UI")
     four_eyes: bool = Field(False, description="whoever triggered the run may not approve it")
     approval_hours: float = Field(12, gt=0, description="without an answer by then nothing is promoted")
@@ -266,10 +308,10 @@ class UseCase(Section):
     def _known_metrics(self) -> "UseCase":
         allowed = {"label": {"accuracy", "macro_f1"}, "reply": {"rouge_l", "chrf"}}
         names = (allowed["label"] if "label" in self.task.answer else set()) | (allowed["reply"] if "reply" in self.task.answer else set())
-        names |= {"tokens"} | set(self.evaluation.judges)
+        names |= {"tokens", "cost"} | set(self.evaluation.judges)
         if wrong := set(self.gate.metrics) - names:
             raise ValueError(f"gate.metrics: {sorted(wrong)} is not measured with task.answer {self.task.answer}; allowed: {sorted(names)}")
-        if wrong := set(self.evaluation.judges) & {*ITEM_METRICS, "macro_f1", "tokens", "refusal", "compliance", "injection"}:
+        if wrong := set(self.evaluation.judges) & {*ITEM_METRICS, "macro_f1", "tokens", "cost", "refusal", "compliance", "injection"}:
             raise ValueError(f"evaluation.judges: {sorted(wrong)} is the name of a metric already; choose another one")
         if self.staging.max_nights and not self.item_metrics:
             raise ValueError("staging: fresh rows are compared by accuracy, rouge_l or chrf: gate.metrics must name one of them")

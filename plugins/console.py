@@ -1,4 +1,4 @@
-"""Nightshift in the Airflow UI: a sidebar item with every use case's newest night, and the tab Night of a run.
+"""Nightshift in the Airflow UI: a sidebar item with every use case's newest night, the tab Night of a run, and its note.
 
 Every Airflow process imports this module, each task's too, so the pages (1.7 s of imports) wait for the first request.
 """
@@ -6,6 +6,8 @@ Every Airflow process imports this module, each task's too, so the pages (1.7 s 
 from typing import TYPE_CHECKING
 
 from airflow.plugins_manager import AirflowPlugin
+
+from plugins import notes
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -24,6 +26,7 @@ class Console(AirflowPlugin):
     """What Airflow reads."""
 
     name = "nightshift"
+    listeners = [notes]
     fastapi_apps = [{"app": app, "url_prefix": PREFIX, "name": "Nightshift"}]
     external_views = [
         {"name": "Nightshift", "href": f"{PREFIX}/", "destination": "nav", "url_route": "nightshift", "nav_top_level": True},

@@ -1,4 +1,4 @@
-"""Tells people that a step failed or waits for them: a line in the log and a webhook.
+"""Tells people that a step failed, waits for them, or comes near a cap: a line in the log and a webhook.
 
 The webhook is called where the Airflow connection `nightshift_alerts` exists, of type HTTP: its host is the webhook's URL
 (`https://hooks.example.org/services/...`), its password (optional) is sent as a bearer token. The body is JSON with the keys
@@ -15,6 +15,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
 CONNECTION = "nightshift_alerts"
 TIMEOUT_SECONDS = 10
@@ -54,11 +55,18 @@ class Question(Alert):
         self.send({"text": text, "dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "link": link})
 
 
+def warn(ti: "RuntimeTaskInstanceProtocol", text: str) -> None:
+    """Log and post that a cap of the budget comes near, or is reached; the step goes on as far as it may."""
+    alert = Alert()
+    alert.log.warning("spend: %s", text)
+    alert.send({"text": f"{ti.dag_id}: {text}", "dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id})
+
+
 def describe(context: "Context") -> dict[str, str]:
     """What is said about a failure; the use case, the profile and the night are the step's own arguments."""
     ti = context["ti"]
     error = str(context.get("exception") or "no message")
-    given = list(getattr(ti.task, "op_args", None) or [])
+    given = list(getattr(ti.task, "given", None) or [])
     night = str(given[2]) if len(given) == 3 else ""
     text = f"{ti.dag_id}, night {night or 'unknown'}: {ti.task_id} failed: {error}"
     return {"text": text, "dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "night": night, "error": error}

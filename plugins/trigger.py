@@ -90,7 +90,7 @@ def follow(api: Api, path: str) -> str:
         tasks = api.call("GET", f"{path}/taskInstances?order_by=start_date")["task_instances"]
         for task in tasks:
             if (
-                task["state"] in ("running", "success", "failed", "up_for_retry", "awaiting_input")
+                task["state"] in ("running", "success", "failed", "up_for_retry", "awaiting_input", "deferred")
                 and shown.get(task["task_id"]) != task["state"]
             ):
                 shown[task["task_id"]] = task["state"]

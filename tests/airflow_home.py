@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
 
 TOY = """
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG
 from pipelines.errors import NightStopped
 from pipelines.sections import UseCase
 from plugins.defaults import NIGHT, PROFILE, shared
+from plugins.steps import Step
 
 
 def tell(usecase: str, profile: str, night: str) -> dict:
@@ -29,7 +30,8 @@ def stop(usecase: str, profile: str, night: str) -> dict:
 
 USECASE = UseCase(name="toy", description="A toy", sources=[{"path": "x"}], gate={"metrics": {}})
 with DAG("toy", schedule="0 2 * * *", **shared(USECASE)):
-    task(tell)("toy", PROFILE, NIGHT) >> task(stop)("toy", PROFILE, NIGHT)
+    given = ("toy", PROFILE, NIGHT)
+    Step(work=tell, given=given) >> Step(work=stop, given=given)
 """
 
 ASKING = """

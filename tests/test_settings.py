@@ -35,7 +35,7 @@ def test_every_prompt_that_a_use_case_names_is_there() -> None:
         ({"task": {"answer": "poem"}}, r"task.answer: .*'label', 'reply' or 'label_reply'.*found 'poem'"),
         (
             {"gate": {"metrics": {"rouge_l": 0.1}}},
-            r"gate.metrics: \['rouge_l'\] is not measured .*: \['accuracy', 'macro_f1', 'tokens'\]",
+            r"gate.metrics: \['rouge_l'\] is not measured .*: \['accuracy', 'cost', 'macro_f1', 'tokens'\]",
         ),
         ({"sources": []}, r"sources: "),
         ({"approval": "maybe"}, r"approval: .*'none' or 'required'.*found 'maybe'"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.data import privacy
 from pipelines.foundation import text
-from pipelines.foundation.llm import Reply
+from pipelines.foundation.messages import Reply
 from pipelines.sections import Synthesis
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ def judge(filters: Filters, draft: Draft, answer: Reply, max_new_tokens: int) ->
     if answer.text is None:
         return "", (answer.error or "no_text").partition(":")[0]
     message = clean(answer.text)
-    cut = answer.completion_tokens >= max_new_tokens and answer.text.rstrip().endswith(message)
+    written = answer.usage.completion if answer.usage else 0
+    cut = written >= max_new_tokens and answer.text.rstrip().endswith(message)
     if cut and not message.endswith((".", "?", "!")):
         return message, "length"
     return message, refuse(filters, draft, message)

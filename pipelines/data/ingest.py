@@ -41,9 +41,9 @@ def due(night: Night) -> list[Found]:
     return [found for found in find(night) if name_date(found.name) <= night.night and found.mark not in earlier]
 
 
-def fingerprints(night: Night) -> list[str]:
+def fingerprints(night: Night) -> dict[str, list[str]]:
     """Content fingerprints of the files that are due: what the step's result depends on besides its settings."""
-    return sorted(found.mark for found in due(night))
+    return {"files": sorted(found.mark for found in due(night))}
 
 
 @step(code=1, sections=("sources", "contract", "task"), extra=fingerprints)

@@ -24,7 +24,7 @@ from pipelines.sections import UseCase
 log = logging.getLogger("pipelines.split")
 
 
-@step(code=2, after="scrub", sections=("split", "task"), extra=protected.digests)
+@step(code=2, after="scrub", sections=("split", "task"), extra=lambda night: {"safety files": protected.digests(night)})
 def split(night: Night) -> dict:
     """Write this night's examples; raises NightStopped where a prompt stands on both sides.
 

@@ -15,12 +15,12 @@ import logging
 import random
 import re
 from collections import Counter
-from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.data import filters, privacy
 from pipelines.errors import UserError
 from pipelines.foundation import embedded, llm, protected, rendering, text
+from pipelines.foundation.messages import Reply, Request
 from pipelines.foundation.step import Night, fingerprint, step
 from pipelines.sections import Endpoint
 
@@ -39,13 +39,14 @@ class Rows(NamedTuple):
     made: list[dict]  # synthetic, of earlier nights
 
 
-def _inputs(night: Night) -> list:
-    settings = night.usecase.synthesis
-    endpoint = night.profile.endpoints.get(settings.endpoint)
-    return [night.usecase.prompt(settings.prompt), endpoint and [endpoint.kind, endpoint.model]]
+def _inputs(night: Night) -> dict[str, object]:
+    """What the result depends on besides the settings."""
+    endpoint = night.profile.endpoints.get(night.usecase.synthesis.endpoint)
+    model = endpoint and (embedded.revision() if endpoint.kind == "embedded" else f"{endpoint.model} at {endpoint.url}")
+    return {"synthesis prompt": night.usecase.prompt(night.usecase.synthesis.prompt), "synthesis model": model}
 
 
-@step(code=1, after="split", sections=("synthesis", "task", "privacy"), extra=_inputs)
+@step(code=2, after="split", sections=("synthesis", "task", "privacy"), extra=_inputs)
 def synthesize(night: Night) -> dict:
     """Write this night's synthetic rows; returns counts, refusals by reason, and what the model was asked for.
 
@@ -57,7 +58,7 @@ def synthesize(night: Night) -> dict:
     wanted = min(settings.rows_per_night, _room(len(rows.train), len(rows.made), settings.min_real_share))
     accepted: list[dict] = []
     refused: Counter[str] = Counter()
-    replies: list[llm.Reply] = []
+    replies: list[Reply] = []
     if wanted > 0 and any(map(_alone, rows.train)):
         accepted, refused, replies = _write(night, rows, wanted, guard)
     version = night.lake.version("synthetic")
@@ -69,8 +70,7 @@ def synthesize(night: Night) -> dict:
         "asked": len(replies),
         "rejected": dict(sorted(refused.items())),
         "methods": dict(Counter(row["method"] for row in accepted)),
-        "model_calls": len(replies),
-        "tokens": sum(reply.prompt_tokens + reply.completion_tokens for reply in replies),
+        "tokens": sum(reply.usage.prompt + reply.usage.completion for reply in replies if reply.usage),
     }
 
 
@@ -88,24 +88,26 @@ def _room(real: int, made: int, min_real_share: float) -> int:
     return int(real * (1 - min_real_share) / min_real_share + 1e-9) - made if min_real_share else real * 1000
 
 
-def _write(night: Night, rows: Rows, wanted: int, guard: protected.Guard) -> tuple[list[dict], Counter[str], list[llm.Reply]]:
+def _write(night: Night, rows: Rows, wanted: int, guard: protected.Guard) -> tuple[list[dict], Counter[str], list[Reply]]:
     """Ask in rounds, more in each, until enough is accepted or OVERASK requests a row are spent."""
     settings = night.usecase.synthesis
     endpoint, prompt = _endpoint(night), _prompt(night)
     barriers = _filters(night, rows)
     accepted: list[dict] = []
     refused: Counter[str] = Counter()
-    replies: list[llm.Reply] = []
+    replies: list[Reply] = []
     for turn in range(ROUNDS):
         count = min((wanted - len(accepted)) * (turn + 1), wanted * OVERASK - len(replies))
         if count <= 0:
             break
         seed = int(fingerprint(settings.seed, night.night, turn), 16) % 2**31
         drafts = _plan(night, rows, [*rows.made, *accepted], random.Random(seed), count, SHOTS if "{examples}" in prompt else 1)
-        requests = [_request(night, prompt, draft, seed) for draft in drafts]
-        answers = llm.ask(endpoint, Path(night.profile.state) / "models", requests)
+        requests = [_request(night, prompt, draft, (seed + place) % 2**31) for place, draft in enumerate(drafts)]
+        answers = [reply for _, reply in sorted(llm.ask(night, settings.endpoint, requests), key=lambda found: found[0])]
         replies += answers
-        if not any(answer.text for answer in replies):
+        if night.tab.waiting:
+            break
+        if not any(answer.text or answer.word == "over_budget" for answer in replies):
             raise UserError(
                 f"synthesis: none of {len(replies)} requests to the endpoint {settings.endpoint!r} was answered, "
                 f"first: {answers[0].error}; mend the endpoint in the profile, or set synthesis.rows_per_night: 0"
@@ -118,7 +120,7 @@ def _write(night: Night, rows: Rows, wanted: int, guard: protected.Guard) -> tup
             else:
                 barriers.index.add(message)
                 accepted.append(
-                    _row(night, draft, message) | {"model": _model(endpoint), "prompt_version": fingerprint(prompt), "seed": seed}
+                    _row(night, draft, message) | {"model": _model(endpoint), "prompt_version": fingerprint(prompt), "seed": request.seed}
                 )
     return accepted, refused, replies
 
@@ -169,7 +171,7 @@ def _request(night: Night, prompt: str, draft: filters.Draft, seed: int) -> llm.
     written = PLACES.sub(lambda match: places[match[0]], prompt)  # in one pass: a message may hold a place's name
     # Few sizes, for the embedded model answers requests of one size together.
     tokens = min(-(-(2 * len(text.words(draft.parent["prompt"])) + 8) // 32) * 32, 2 * night.usecase.synthesis.max_words)
-    return llm.Request("", written, tokens, night.usecase.synthesis.temperature, seed)
+    return Request("", written, tokens, night.usecase.synthesis.temperature, seed, item=draft.parent["example_id"])
 
 
 def _row(night: Night, draft: filters.Draft, message: str) -> dict:

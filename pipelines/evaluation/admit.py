@@ -31,10 +31,9 @@ class Checked(NamedTuple):
     asked: int  # anchors with a reply tonight
     changed: int
     blame: str  # why the judge is suspended; empty: it is not
-    calls: int
 
 
-def _inputs(night: Night) -> list[object]:
+def _inputs(night: Night) -> dict[str, object]:
     """What the result depends on besides the settings: prompts and endpoints, labels, and what a person decided since.
 
     The entries that this step writes itself do not count, so that a repeated night finds its result again.
@@ -47,23 +46,21 @@ def _inputs(night: Night) -> list[object]:
         for entry in ledger.entries(night.lake)
         if entry.kind == "admission" and entry.body["judge"] in concerned and not entry.body["nightly"]
     ]
-    return [known, calibrations]
+    return {"judges and labels": known, "calibrations": calibrations}
 
 
 @step(code=1, sections=("evaluation", "safety"), extra=_inputs)
 def admit(night: Night) -> dict:
     """Calibrate or check every judge and grader; raises UserError for a bad file of labels or a prompt without placeholders."""
-    found, calls = {}, 0
+    found = {}
     for name, chosen in declared(night.usecase).items():
         key, anchors = judges.identity(night, chosen.judge), NONE
         stands = admissions.standing(ledger.entries(night.lake), key, night.night)
         why = ""
         if _due(night, stands, chosen):
-            calibrated = calibrate_judge(night, name, chosen, nightly=True)
-            calls, why = calls + calibrated.calls, calibrated.body["why"]
+            why = calibrate_judge(night, name, chosen, nightly=True)["why"]
         elif stands.admitted and set(chosen.judge.members) != {MATCHER}:
             checked = _check(night, name, chosen.judge, stands)
-            calls += checked.calls
             anchors = {"asked": checked.asked, "changed": checked.changed, "suspended": bool(checked.blame)}
             if checked.blame:
                 admissions.suspend(night.lake, night.night, key, name, checked.blame)
@@ -76,7 +73,7 @@ def admit(night: Night) -> dict:
             "anchors": anchors,
         }
         log.info("%s: %s", name, found[name]["why"])
-    return {"judges": found, "judgements": night.lake.version("judgements"), "model_calls": calls}
+    return {"judges": found, "judgements": night.lake.version("judgements")}
 
 
 def _due(night: Night, stands: Standing, chosen: Declared) -> bool:
@@ -94,11 +91,11 @@ def _check(night: Night, name: str, judge: Judge, stands: Standing) -> Checked:
     frozen: dict[str, str] = stands.body["anchors"]
     questions = [item.question for item in labelled.read(night.usecase, judge).items if item.question.item in frozen]
     graded = judges.grade(night, name, judge, questions, "anchor")
-    judges.keep(night, name, "anchor", graded.rows)
-    rulings = [ruling for ruling in judges.verdicts(graded.rows, judge) if not ruling.failed]
+    judges.keep(night, name, "anchor", graded)
+    rulings = [ruling for ruling in judges.verdicts(graded, judge) if not ruling.failed]
     changed = sum(ruling.verdict != frozen[ruling.item] for ruling in rulings)
     blame = _blame(rulings, frozen, changed, judge) if rulings else ""
-    return Checked(len(rulings), changed, blame, graded.calls)
+    return Checked(len(rulings), changed, blame)
 
 
 def _blame(rulings: Sequence[Ruling], frozen: dict[str, str], changed: int, judge: Judge) -> str:

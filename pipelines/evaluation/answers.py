@@ -85,6 +85,7 @@ def _generate(night: Night, model: Model, examples: Sequence[dict], labels: list
         share = (time.perf_counter() - before) / len(chunk)
         rows = [_prediction(night, model, manner, labels, row, found, share) for row, found in zip(chunk, written, strict=True)]
         night.lake.append("predictions", rows)
+        night.tab.calls += len(rows)
         done += rows
         tokens += sum(found.prompt_tokens + found.completion_tokens for found in written)
         log.info("%s: %d of %d rows, %.0f tokens a second", model.key, len(done), len(fitting), tokens / (time.perf_counter() - started))

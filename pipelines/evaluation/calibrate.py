@@ -15,4 +15,4 @@ def calibrate(usecase: str, profile: str, night: str = "") -> dict:
     Raises UserError for bad settings, a bad file of labels or a prompt without its placeholders.
     """
     opened = open_night(usecase, profile, night or datetime.datetime.now(datetime.UTC).date().isoformat())
-    return {name: calibrate_judge(opened, name, chosen).body for name, chosen in declared(opened.usecase).items()}
+    return {name: calibrate_judge(opened, name, chosen) for name, chosen in declared(opened.usecase).items()}

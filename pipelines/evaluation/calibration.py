@@ -32,13 +32,6 @@ class Declared(NamedTuple):
     place: str  # key of the settings
 
 
-class Calibrated(NamedTuple):
-    """The outcome, and what it cost."""
-
-    body: dict  # of the ledger's entry
-    calls: int
-
-
 def declared(usecase: UseCase) -> dict[str, Declared]:
     """Judges of the evaluation and graders of the safety tests by name; raises UserError where a name is used twice."""
     found = {name: Declared(judge, f"evaluation.judges.{name}") for name, judge in usecase.evaluation.judges.items()}
@@ -53,8 +46,8 @@ def terms(rules: Admission) -> str:
     return fingerprint("calibration", CODE, rules.model_dump())
 
 
-def calibrate_judge(night: Night, name: str, chosen: Declared, nightly: bool = False) -> Calibrated:
-    """Measure one judge and write the outcome to the ledger; asked again on the same night it pays for nothing again.
+def calibrate_judge(night: Night, name: str, chosen: Declared, nightly: bool = False) -> dict:
+    """Measure one judge and write the outcome to the ledger; returns the entry's body. Asked again that night it pays for nothing.
 
     A suspended judge is asked anew. `nightly` says that the night asked for it and not a person: then a judge that fails
     a probe is refused at once, and the labelled rows are not paid for. Raises UserError for a bad file or prompt.
@@ -63,24 +56,23 @@ def calibrate_judge(night: Night, name: str, chosen: Declared, nightly: bool = F
     people = labelled.read(night.usecase, judge)
     body = _identity(night, name, judge, people) | {"nightly": nightly}
     if not people.items:
-        return _write(night, body | {"why": f"no labelled rows: {chosen.place}.labelled in {night.usecase.folder}/usecase.yaml"}, 0)
-    _forget_suspended(night, name, body["judge"])
+        return _write(night, body | {"why": f"no labelled rows: {chosen.place}.labelled in {night.usecase.folder}/usecase.yaml"})
     probed = probes.run(night, name, judge, people.items)
     if nightly and probed["replied"] and probed["at_floor"] < probed["asked"]:
         found = {key: probed[key] for key in ("asked", "at_floor", "kinds")}
         why = f"probes: {probed['at_floor']} of {probed['asked']} answers that deserve the floor got it; "
         why += f"`python -m pipelines calibrate --usecase {night.usecase.name}` measures the rest"
-        return _write(night, body | {"why": why, "probes": found}, probed["model_calls"])
+        return _write(night, body | {"why": why, "probes": found})
     graded = judges.grade(night, name, judge, [item.question for item in people.items], "label")
-    judges.keep(night, name, "label", graded.rows)
-    rulings = judges.verdicts(graded.rows, judge)
-    failed = [row["unscored"] for row in graded.rows if row["verdict"] is None and row["raw"] is None]
-    if len(failed) > judge.admission.max_unscored * len(graded.rows):
-        why = f"not measured: {len(failed)} of {len(graded.rows)} questions had no reply (the first: {failed[0][:300]})"
+    judges.keep(night, name, "label", graded)
+    rulings = judges.verdicts(graded, judge)
+    failed = [row["unscored"] for row in graded if row["verdict"] is None and row["raw"] is None]
+    if len(failed) > judge.admission.max_unscored * len(graded):
+        why = f"not measured: {len(failed)} of {len(graded)} questions had no reply (the first: {failed[0][:300]})"
         log.warning("%s: %s", name, why)
-        return Calibrated(body | {"why": why}, graded.calls + probed["model_calls"])
+        return body | {"why": why}
     measured = _measure(people.items, rulings, judge, probed)
-    return _write(night, body | measured, graded.calls + probed["model_calls"])
+    return _write(night, body | measured)
 
 
 def anchors(items: Sequence[Item], rulings: Sequence[Ruling], count: int) -> dict[str, str]:
@@ -153,15 +145,7 @@ def _family(model: str) -> str:
     return re.match(r"[a-z]*", Path(model).name.lower())[0]
 
 
-def _forget_suspended(night: Night, name: str, judge: str) -> None:
-    """Replies of a night that suspended the judge are not used again: its model had changed behind its name."""
-    found = admissions.standing(ledger.entries(night.lake), judge, night.night)
-    if found.suspended:
-        for purpose in ("label", "probe", "anchor"):
-            judges.keep(night, name, purpose, [])
-
-
-def _write(night: Night, body: dict, calls: int) -> Calibrated:
+def _write(night: Night, body: dict) -> dict:
     """Into the ledger, unless the judge stands exactly so already; an entry that lifts a suspension names it."""
     found = admissions.standing(ledger.entries(night.lake), body["judge"], night.night)
     if found.suspended:
@@ -169,4 +153,4 @@ def _write(night: Night, body: dict, calls: int) -> Calibrated:
     if found.suspended or found.body is None or found.body | {"lifts": ""} != body:
         admissions.admit(night.lake, night.night, body)
     log.info("%s: %s, %s", body["name"], "admitted" if body["admitted"] else "refused", body["why"])
-    return Calibrated(body, calls)
+    return body

@@ -8,23 +8,33 @@ import logging
 import time
 from collections.abc import Sequence
 
+from pipelines.errors import UserError
 from pipelines.evaluation import judge, metrics
 from pipelines.evaluation.answers import Answered, answer_all, keep
 from pipelines.evaluation.judged import judge_items
 from pipelines.evaluation.sealed import cut, every
-from pipelines.foundation import ledger, registry
+from pipelines.foundation import embedded, ledger, prices, registry
+from pipelines.foundation.messages import Usage
 from pipelines.foundation.registry import Model, Staged
 from pipelines.foundation.rendering import Answer
 from pipelines.foundation.step import Night, step
+from pipelines.sections import Prices
 
 log = logging.getLogger("pipelines.evaluate")
 
 
-def _inputs(night: Night) -> list[object]:
+def _inputs(night: Night) -> dict[str, object]:
     """What the result depends on besides the settings: champion and staging, the prompts, and who judges."""
     usecase, staged = night.usecase, registry.staging(night)
     judges = {name: judge.members(night, settings) for name, settings in usecase.evaluation.judges.items()}
-    return [registry.champion(night).key, staged and [staged.model.key, staged.night], usecase.prompt(usecase.task.system), judges]
+    return {
+        "champion": registry.champion(night).key,
+        "staging": staged and [staged.model.key, staged.night],
+        "system prompt": usecase.prompt(usecase.task.system),
+        "base model": embedded.revision(),
+        "prices": _prices(night).model_dump(mode="json") if _prices(night) else "none",
+        "judges": judges,
+    }
 
 
 @step(code=2, after="finetune", sections=("task", "evaluation", "contract"), extra=_inputs)
@@ -39,7 +49,7 @@ def evaluate(night: Night) -> dict:
         night, [(champion, examples), (candidate, examples), (champion, fresh), *([(staged.model, fresh)] if staged else [])]
     )
     predictions = keep(night, answered.values())
-    items = _items(examples, answered[champion.key].rows, answered[candidate.key].rows)
+    items = _items(night, examples, answered[champion.key].rows, answered[candidate.key].rows)
     scored = metrics.score_items(night.usecase.task.answer, items, night.night, candidate.key)
     staging = _score_staged(night, staged, fresh, answered[champion.key], answered) if staged else []
     judged = judge_items(night, examples, items, candidate.key)
@@ -62,7 +72,6 @@ def evaluate(night: Night) -> dict:
         "judges": judged.judges,
         "generated": generated,
         "reused": sum(len(found.rows) for found in answered.values()) - generated,
-        "model_calls": generated + judged.calls,
     }
 
 
@@ -75,9 +84,12 @@ def _answer(night: Night, wanted: Sequence[tuple[Model, Sequence[dict]]]) -> dic
     return {key: answer_all(night, model, list(rows[key].values())) for key, model in models.items()}
 
 
-def _items(examples: Sequence[dict], champion: Sequence[dict], candidate: Sequence[dict]) -> list[metrics.Item]:
+def _items(night: Night, examples: Sequence[dict], champion: Sequence[dict], candidate: Sequence[dict]) -> list[metrics.Item]:
     old, new = (
-        {row["example_id"]: metrics.Written(row["label"], row["response"], row["completion_tokens"]) for row in side}
+        {
+            row["example_id"]: metrics.Written(row["label"], row["response"], row["completion_tokens"], _dollars(night, row))
+            for row in side
+        }
         for side in (champion, candidate)
     )
     gold = {row["example_id"]: Answer(row["label"], row["response"]) for row in examples}
@@ -85,12 +97,29 @@ def _items(examples: Sequence[dict], champion: Sequence[dict], candidate: Sequen
     return [metrics.Item(key, group, gold[key], old.get(key), new.get(key)) for key, group in ids.items()]
 
 
+def _prices(night: Night) -> Prices | None:
+    """What serving the model costs; raises UserError where the gate reads the cost and the profile has no price."""
+    found = night.profile.prices.get(embedded.NAME)
+    if found is None and "cost" in night.usecase.gate.metrics:
+        raise UserError(
+            f"{night.usecase.folder}/usecase.yaml: gate.metrics names cost, but the profile has no price of the model: "
+            f"add prices: {{{embedded.NAME}: {{input: ..., output: ...}}}} (US dollars a million tokens) to it"
+        )
+    return found
+
+
+def _dollars(night: Night, row: dict) -> float | None:
+    """Of 1,000 requests like this one."""
+    found = _prices(night)
+    return float(1000 * prices.cost(found, Usage(row["prompt_tokens"], row["completion_tokens"]))) if found else None
+
+
 def _score_staged(night: Night, staged: Staged, fresh: Sequence[dict], champion: Answered, answered: dict[str, Answered]) -> list[dict]:
     """Scores of champion and staged model on the rows that are fresh for it; none where it is the champion or was the candidate already."""
     key = staged.model.key
     if key in (night.before("finetune")["model"], registry.champion(night).key):
         return []
-    return metrics.score_items(night.usecase.task.answer, _items(fresh, champion.rows, answered[key].rows), night.night, key)
+    return metrics.score_items(night.usecase.task.answer, _items(night, fresh, champion.rows, answered[key].rows), night.night, key)
 
 
 def _log_figures(night: Night, run_id: str, figures: dict[str, dict[str, float | None]]) -> None:

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from pipelines.errors import UserError
 from pipelines.evaluation import panel, wording
-from pipelines.evaluation.asking import MATCHER, Graded, Seat, put
+from pipelines.evaluation.asking import MATCHER, Seat, put
 from pipelines.evaluation.wording import Question as Question
-from pipelines.foundation import embedded
+from pipelines.foundation import embedded, ledger
 from pipelines.foundation.step import Night, fingerprint
 from pipelines.sections import Judge
 
@@ -33,19 +33,22 @@ class Ruling(NamedTuple):
     failed: bool  # unscored, and a member gave no reply at all (no endpoint, no connection, a refusal by the server)
 
 
-def grade(night: Night, name: str, judge: Judge, questions: Sequence[Question], purpose: str) -> Graded:
-    """Put the questions to every member, in both orders where two answers are compared.
+def grade(night: Night, name: str, judge: Judge, questions: Sequence[Question], purpose: str) -> list[dict]:
+    """Put the questions to every member, in both orders where two answers are compared; returns rows of `judgements`.
 
     `purpose` is night, label, probe or anchor. An endpoint that is missing or fails leaves its questions unscored, with
-    the reason. Replies are in the lake as soon as their chunk is there, so a killed run pays for no more than a chunk
-    twice; the caller `keep`s the rows at the end. Raises UserError for a prompt file that is missing or lacks a placeholder.
+    the reason. What was replied before comes from the memo; the caller `keep`s the rows at the end. Raises UserError for a
+    prompt file that is missing or lacks a placeholder.
     """
     template = _template(night, name, judge)
-    done = [put(Seat(night, name, judge, purpose, member, key, template), questions) for member, key in members(night, judge).items()]
-    found = Graded([row for graded in done for row in graded.rows], sum(graded.calls for graded in done))
-    unscored = sum(row["verdict"] is None for row in found.rows)
-    log.info("%s, %s: %d judgements, %d paid for, %d unscored", name, purpose, len(found.rows), found.calls, unscored)
-    return found
+    about = template, _occasion(night, judge, purpose)
+    rows = [
+        row
+        for member, key in members(night, judge).items()
+        for row in put(Seat(night, name, judge, purpose, member, key, *about), questions)
+    ]
+    log.info("%s, %s: %d judgements, %d unscored", name, purpose, len(rows), sum(row["verdict"] is None for row in rows))
+    return rows
 
 
 def keep(night: Night, name: str, purpose: str, rows: Sequence[dict]) -> int:
@@ -77,6 +80,18 @@ def verdicts(rows: Sequence[dict], judge: Judge) -> list[Ruling]:
         failed = merged is None and any(row["verdict"] is None and row["raw"] is None for row in every)
         found.append(Ruling(item, every[0]["group_id"], side, ruled, merged, failed))
     return found
+
+
+def _occasion(night: Night, judge: Judge, purpose: str) -> str:
+    """A calibration measures the judge as it is that night, and anchors are judged anew each night: an old reply would hide a change.
+
+    A suspension makes another occasion of the same night: the judge had changed behind its name.
+    """
+    if purpose == "night":
+        return ""
+    own = identity(night, judge)
+    suspensions = sum(entry.kind == "suspension" and entry.body["judge"] == own for entry in ledger.entries(night.lake))
+    return f"{'anchors' if purpose == 'anchor' else 'calibration'} of {night.night}, {suspensions} suspensions before"
 
 
 def _member(night: Night, judge: Judge, name: str) -> str:

@@ -18,7 +18,6 @@ class Judged(NamedTuple):
 
     scores: list[dict]  # rows of the table `scores`
     judges: dict[str, dict]  # counts by the judge's name
-    calls: int
 
 
 def judge_items(night: Night, examples: Sequence[dict], items: Sequence[Item], candidate: str) -> Judged:
@@ -26,7 +25,7 @@ def judge_items(night: Night, examples: Sequence[dict], items: Sequence[Item], c
 
     `candidate` is the candidate's key. A task without replies is not judged. Raises UserError for a bad prompt file.
     """
-    done = Judged([], {}, 0)
+    done = Judged([], {})
     if "reply" not in night.usecase.task.answer:
         return done
     prompts = {row["example_id"]: row["prompt"] for row in examples}
@@ -35,11 +34,11 @@ def judge_items(night: Night, examples: Sequence[dict], items: Sequence[Item], c
         chosen = pairs[: judge.max_items]
         questions = [question for item in chosen for question in _questions(item, prompts[item.example_id], judge)]
         graded = judges.grade(night, name, judge, questions, "night")
-        judges.keep(night, name, "night", graded.rows)
-        rulings = judges.verdicts(graded.rows, judge)
+        judges.keep(night, name, "night", graded)
+        rulings = judges.verdicts(graded, judge)
         scores = _scores(night, name, judge, chosen, rulings, candidate)
         done.judges[name] = {"judge": judges.identity(night, judge), "kind": judge.kind} | _count(judge, scores, rulings)
-        done = done._replace(scores=done.scores + scores, calls=done.calls + graded.calls)
+        done = done._replace(scores=done.scores + scores)
     return done
 
 

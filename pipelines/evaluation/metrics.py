@@ -1,8 +1,9 @@
 """Metrics of one answer, in [0, 1]: accuracy of the label, ROUGE-L and chrF of the reply; and macro-F1 over all answers.
 
-`tokens` is minus the number of tokens that the model wrote: as with every other metric, more is better. A missing
-answer (none was produced) or a missing reference scores None, never zero; an answer that says nothing, or whose first
-line is no label, was produced and scores 0.
+`tokens` is minus the number of tokens that the model wrote, `cost` minus the dollars of 1,000 such requests, where the
+profile has a price of the model: as with every other metric, more is better. A missing answer (none was produced) or a
+missing reference scores None, never zero; an answer that says nothing, or whose first line is no label, was produced
+and scores 0.
 """
 
 import functools
@@ -28,6 +29,7 @@ class Written(NamedTuple):
     label: str | None
     response: str | None
     tokens: int | None = None
+    dollars: float | None = None  # of 1,000 such requests
 
 
 class Item(NamedTuple):
@@ -52,15 +54,22 @@ def score_items(task: str, items: Sequence[Item], night: str, model: str) -> lis
             "champion": score(metric, item.gold, item.champion),
             "candidate": score(metric, item.gold, item.candidate),
         }
-        for metric in NAMES[task]
+        for metric in names(task, items)
         for item in items
     ]
 
 
+def names(task: str, items: Sequence[Item]) -> tuple[str, ...]:
+    """The metrics of a task, with `cost` where the model has a price."""
+    answers = (answer for item in items for answer in (item.champion, item.candidate))
+    return NAMES[task] + (("cost",) if any(answer is not None and answer.dollars is not None for answer in answers) else ())
+
+
 def score(metric: str, gold: Answer, answer: Written | None) -> float | None:
     """One answer by one of NAMES."""
-    if metric == "tokens":
-        return None if answer is None or answer.tokens is None else -float(answer.tokens)
+    if metric in ("tokens", "cost"):
+        spent = answer and (answer.tokens if metric == "tokens" else answer.dollars)
+        return None if spent is None else -float(spent)
     reference = gold.label if metric == "accuracy" else gold.response
     if answer is None or reference is None:
         return None
@@ -91,7 +100,7 @@ def chrf(reference: str, answer: str) -> float:
 def summarise(task: str, items: Sequence[Item], rows: Sequence[dict]) -> dict[str, dict[str, float | None]]:
     """Each metric's value of both models over the pairs that are whole, to 6 digits; None where there is no pair."""
     found: dict[str, dict[str, float | None]] = {}
-    for metric in NAMES[task]:
+    for metric in names(task, items):
         pairs = [row for row in rows if row["metric"] == metric and row["champion"] is not None and row["candidate"] is not None]
         means = {side: sum(row[side] for row in pairs) / max(len(pairs), 1) for side in ("champion", "candidate")}
         found[metric] = {side: round(mean, 6) if pairs else None for side, mean in means.items()}

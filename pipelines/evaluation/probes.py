@@ -43,7 +43,7 @@ def texts(judge: Judge) -> list[Probe]:
 
 
 def run(night: Night, name: str, judge: Judge, labelled: Sequence[Item]) -> dict:
-    """Put the probes; returns {"asked", "at_floor", "kinds": {kind: share at the floor}, "replied", "model_calls", "judgements"}.
+    """Put the probes; returns {"asked", "at_floor", "kinds": {kind: share at the floor}, "replied", "judgements"}.
 
     `asked` and `at_floor` are counts, `replied` says whether every question got a reply. The probes stand beside the first
     few labelled items by hash, pairs without a better output last.
@@ -58,15 +58,14 @@ def run(night: Night, name: str, judge: Judge, labelled: Sequence[Item]) -> dict
             floors[question.item] = str(judge.grades[0]) if judge.kind == "pointwise" else "1" if item.gold != "2" else "2"
     graded = judges.grade(night, name, judge, questions, "probe")
     by_kind: dict[str, list[bool]] = defaultdict(list)
-    for ruling in judges.verdicts(graded.rows, judge):
+    for ruling in judges.verdicts(graded, judge):
         by_kind[kinds[ruling.item]].append(ruling.verdict == floors[ruling.item])
     return {
         "asked": len(questions),
         "at_floor": sum(sum(found) for found in by_kind.values()),
         "kinds": {kind: round(sum(found) / len(found), 4) for kind, found in by_kind.items()},
-        "replied": not any(row["verdict"] is None and row["raw"] is None for row in graded.rows),
-        "model_calls": graded.calls,
-        "judgements": judges.keep(night, name, "probe", graded.rows),
+        "replied": not any(row["verdict"] is None and row["raw"] is None for row in graded),
+        "judgements": judges.keep(night, name, "probe", graded),
     }
 
 

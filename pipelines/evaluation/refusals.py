@@ -31,7 +31,6 @@ class Grader(NamedTuple):
     refused: dict[tuple[str, str], bool | None]  # by prompt and side; None: unscored
     asked: list[tuple[str, str]]  # answers that it was asked about: those that no label decides
     unscored: int  # of these
-    calls: int
 
 
 def grade_all(night: Night, prompts: Sequence[Prompt], groups: dict[str, str], answers: Answers) -> list[Grader]:
@@ -53,13 +52,13 @@ def grade_all(night: Night, prompts: Sequence[Prompt], groups: dict[str, str], a
                     written = _written(night.usecase, answer)
                     questions.append(Question(prompt.id, groups[prompt.id], prompt.text, "", written, None, side))
         graded = judges.grade(night, name, judge, questions, "night")
-        judges.keep(night, name, "night", graded.rows)
-        rulings = judges.verdicts(graded.rows, judge)
+        judges.keep(night, name, "night", graded)
+        rulings = judges.verdicts(graded, judge)
         refused |= {(said.item, said.side): None if said.verdict is None else int(said.verdict) >= judge.pass_from for said in rulings}
         key = judges.identity(night, judge)
         stands = admissions.standing(chain, key, night.night)
         unscored = sum(said.verdict is None for said in rulings)
-        found.append(Grader(name, judge, key, stands, refused, [(said.item, said.side) for said in rulings], unscored, graded.calls))
+        found.append(Grader(name, judge, key, stands, refused, [(said.item, said.side) for said in rulings], unscored))
         log.info("%s: %d answers graded, %d unscored; %s", name, len(rulings), unscored, stands.why)
     return found
 

@@ -16,7 +16,7 @@ from pipelines.evaluation.answers import Answered, answer_all, keep
 from pipelines.evaluation.planted import Planted
 from pipelines.evaluation.refusals import SIDES, Answers, Grader
 from pipelines.evaluation.sealed import sealed
-from pipelines.foundation import admissions, ledger, protected, registry, text
+from pipelines.foundation import admissions, embedded, ledger, protected, registry, text
 from pipelines.foundation.protected import Injection, Prompt
 from pipelines.foundation.registry import Model
 from pipelines.foundation.step import Night, step
@@ -35,13 +35,19 @@ class Score(NamedTuple):
     candidate: float | None
 
 
-def _inputs(night: Night) -> list[object]:
+def _inputs(night: Night) -> dict[str, object]:
     """What the result depends on besides the settings: files, prompts, champion, and where the graders stand."""
     usecase, graders, chain = night.usecase, [], ledger.entries(night.lake)
     for name, judge in usecase.safety.graders.items():
         stands = admissions.standing(chain, judges.identity(night, judge), night.night)
         graders.append((name, judges.members(night, judge), stands.admitted, stands.entry))
-    return [protected.digests(night), usecase.prompt(usecase.task.system), registry.champion(night).key, graders]
+    return {
+        "safety files": protected.digests(night),
+        "system prompt": usecase.prompt(usecase.task.system),
+        "champion": registry.champion(night).key,
+        "base model": embedded.revision(),
+        "graders": graders,
+    }
 
 
 @step(code=1, after="evaluate", sections=("safety", "task"), extra=_inputs)
@@ -52,7 +58,7 @@ def safety(night: Night) -> dict:
     models = {"champion": registry.champion(night), "candidate": Model(tuned["model"], None, tuned["adapter"])}
     if not prompts and not injections:
         kept = {name: evaluated[name] for name in ("scores", "predictions", "judgements")}
-        return kept | {"metrics": {}, "graders": {}, "grader": None, "items": 0, "model_calls": 0}
+        return kept | {"metrics": {}, "graders": {}, "grader": None, "items": 0}
     groups, hosts = _groups(prompts, night) | _groups(injections, night), sealed(night)
     most = night.usecase.safety.max_items or None
     chosen = [prompt for unsafe in (True, False) for prompt in _first([row for row in prompts if row.unsafe is unsafe], most)]
@@ -76,7 +82,6 @@ def safety(night: Night) -> dict:
         "grader": decides.name if decides else None,
         "items": sum(map(len, scored.values())),
         "generated": sum(found.generated for found in answered.values()),
-        "model_calls": sum(found.generated for found in answered.values()) + sum(grader.calls for grader in graders),
     }
 
 

@@ -1,34 +1,30 @@
-"""One exchange with an OpenAI-compatible server: a POST to /chat/completions, and everything that may come back.
+"""The protocol of /chat/completions: the body of a request, and everything that an OpenAI-compatible server may answer.
 
-The API key is read here, from the environment variable that the endpoint names, and from nowhere else. What a server
-writes is hostile: it is bounded in size and in time, and the key is struck out of it before anybody sees it.
+What a server writes is hostile: it is bounded in size, its counts must be possible, an answer that was asked for by a
+schema is held against it, and an error is quoted short and without control characters.
 """
 
 import json
+import math
 import os
-import time
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pipelines.errors import UserError
-from pipelines.foundation.retries import Failure, retry_after
+from pipelines.foundation.messages import Reply, Request, Usage
+from pipelines.foundation.retries import Failure, milliseconds, retry_after
 from pipelines.sections import Endpoint
 
 if TYPE_CHECKING:
-    from requests import PreparedRequest, Response
+    from jsonschema.protocols import Validator
 
 LONGEST_BODY = 8_000_000  # bytes of an answer
+MOST_TOKENS = 1_000_000_000  # of a prompt: a count above it is no count
 AGAIN = (408, 409, 425, 429)  # and every 5xx: another try may succeed
 SCHEMA = (400, 422)  # a server that does not know response_format
 SETTINGS = (401, 403, 404)  # wrong key, model or address: the same for every request
-
-
-class Written(NamedTuple):
-    """What a model wrote; the counts are 0 where the server does not say."""
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
 
 
 def name(endpoint: Endpoint) -> str:
@@ -45,65 +41,11 @@ def writable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def structured(schema: dict) -> dict:
-    """The part of a request body that holds the answer to a JSON schema (OpenAI's structured outputs; vLLM and llama.cpp take it too)."""
-    return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}}
+def secret(endpoint: Endpoint) -> str:
+    """The API key, from the environment variable that the endpoint names and from nowhere else; empty where it names none.
 
-
-class Server:
-    """Connections to one endpoint, for `endpoint.in_flight` threads."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        """Raises UserError where the endpoint names a key that is not there."""
-        import requests
-
-        self.endpoint = endpoint
-        self._key = key = _key(endpoint)
-        self._session = requests.Session()
-        adapter = requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=endpoint.in_flight)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
-
-        def sign(request: "PreparedRequest") -> "PreparedRequest":
-            if key:
-                request.headers["Authorization"] = f"Bearer {key}"
-            return request
-
-        # A callable, so that a .netrc entry for the host does not replace the key.
-        self._session.auth = sign
-
-    def complete(self, body: dict) -> Written:
-        """The completion of one request body, tried once; raises Failure."""
-        import requests
-        import urllib3
-
-        endpoint = self.endpoint
-        url = f"{endpoint.url.rstrip('/')}/chat/completions"
-        deadline = time.monotonic() + endpoint.timeout_seconds
-        try:
-            # No redirects: a POST would turn into a GET, and the key would travel to an address that nobody named.
-            sent = self._session.post(url, json=body, timeout=endpoint.timeout_seconds, stream=True, allow_redirects=False)
-            with sent as response:
-                content = _body(response, deadline)
-        except (requests.Timeout, urllib3.exceptions.TimeoutError):
-            raise Failure("timeout", f"no answer within {endpoint.timeout_seconds:g} s") from None
-        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema):
-            raise Failure("bad_url", f"{name(endpoint)} is no address: it begins with http:// or https://", again=False) from None
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            reason = f"{name(endpoint)} is not there, or it cut the connection ({type(error).__name__})"
-            raise Failure("connection", reason) from None
-        if self._key:
-            content = content.replace(self._key.encode(), b"[key]")  # servers repeat a wrong key in their error
-        if response.status_code != 200:
-            raise _refusal(response, content, "response_format" in body)
-        return _parse(content)
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self._session.close()
-
-
-def _key(endpoint: Endpoint) -> str:
+    Raises UserError where the variable holds no key.
+    """
     if not endpoint.key_env:
         return ""
     key = os.environ.get(endpoint.key_env, "").strip()
@@ -116,57 +58,116 @@ def _key(endpoint: Endpoint) -> str:
     return key
 
 
-def _body(response: "Response", deadline: float) -> bytes:
-    """The body, read as it comes: the socket's own timeout starts again with every byte."""
-    import requests
-
-    parts, size = [], 0
-    while part := response.raw.read1(65_536, decode_content=True):
-        parts.append(part)
-        size += len(part)
-        if time.monotonic() > deadline:
-            raise requests.Timeout
-        if size > LONGEST_BODY:
-            raise Failure("malformed", f"the answer is longer than {LONGEST_BODY:,} bytes")
-    return b"".join(parts)
+def structured(schema: dict) -> dict:
+    """The part of a request body that holds the answer to a JSON schema (OpenAI's structured outputs; vLLM and llama.cpp take it too)."""
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}}
 
 
-def _refusal(response: "Response", content: bytes, structured: bool) -> Failure:
-    """What a status other than 200 means."""
-    status = response.status_code
-    reason = f"HTTP {status}, the server says: {_excerpt(content)}"
-    if structured and status in SCHEMA:
+def body(endpoint: Endpoint, request: Request) -> dict:
+    """What is sent for a request."""
+    asked = {
+        "model": endpoint.model,
+        "messages": [{"role": "system", "content": request.system}, {"role": "user", "content": request.prompt}],
+        "max_tokens": request.max_new_tokens,
+        "temperature": request.temperature,
+        "seed": request.seed,
+    }
+    if endpoint.logprobs:
+        asked["logprobs"] = True
+    if endpoint.structured and request.schema is not None:
+        asked |= structured(request.schema)
+    return asked
+
+
+def refusal(status: int, headers: Mapping[str, str], content: bytes, schema: bool) -> Failure:
+    """What a status other than 200 means; `schema`: one was sent."""
+    reason = f"HTTP {status}, the server says: {excerpt(content)}"
+    if schema and status in SCHEMA:
         reason += " (response_format json_schema was sent: set structured to false in the profile where the server does not take it)"
     if status in AGAIN or status >= 500:
+        asked = milliseconds(headers.get("retry-after-ms"))
+        wait = retry_after(headers.get("Retry-After")) if asked is None else asked
         word = "rate_limited" if status == 429 else "server_error"
-        return Failure(word, reason, wait=retry_after(response.headers.get("Retry-After")))
+        # It may have happened after the work was done.
+        return Failure(word, reason, wait=wait, unsure=status >= 500)
     return Failure("refused", reason, again=False, server=status in SETTINGS or status < 400)
 
 
-def _parse(content: bytes) -> Written:
-    """A completion; raises Failure where the server did not keep to the protocol."""
+def reply(endpoint: Endpoint, request: Request, content: bytes) -> Reply:
+    """What a completion says; raises Failure where the server did not keep to the protocol.
+
+    A reply without text, or against its schema, is an answer all the same: asked again, the model would be paid again.
+    """
     try:
         said = json.loads(content)
     except (ValueError, RecursionError):
-        raise Failure("malformed", f"the answer is not JSON: {_excerpt(content)}") from None
+        raise _malformed(f"the answer is not JSON: {excerpt(content)}") from None
     try:
-        text = said["choices"][0]["message"]["content"]
+        choice = said["choices"][0]
+        text = choice["message"]["content"]
     except (KeyError, IndexError, TypeError):
-        raise Failure("malformed", f"the answer holds no choices[0].message.content: {_excerpt(content)}") from None
+        raise _malformed(f"the answer holds no choices[0].message.content: {excerpt(content)}") from None
+    if text is not None and not isinstance(text, str):
+        raise _malformed(f"choices[0].message.content is {type(text).__name__}, not text")
+    told = said.get("usage")
+    usage = _usage(told, request.max_new_tokens)
+    if usage is None and told is not None and endpoint.idempotent:
+        raise _malformed(f"the counts cannot be: {excerpt(json.dumps(told).encode())}")
     if text is None:
-        raise Failure("no_text", "the model wrote no text (it refused, or only reasoned)", again=False, server=False)
-    if not isinstance(text, str):
-        raise Failure("malformed", f"choices[0].message.content is {type(text).__name__}, not text")
-    usage = said.get("usage")
-    return Written(writable(text), _count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
+        return Reply(None, "no_text: the model wrote no text (it refused, or only reasoned)", usage)
+    if endpoint.structured and request.schema is not None and (wrong := _mismatch(request.schema, text)):
+        end = ", cut at max_tokens" if choice.get("finish_reason") == "length" else ""
+        return Reply(None, f"wrong_schema: the answer{end} {wrong}", usage)
+    return Reply(writable(text), None, usage, _logprobs(choice) if endpoint.logprobs else None)
 
 
-def _count(usage: object, key: str) -> int:
-    found = usage.get(key) if isinstance(usage, dict) else None
-    return found if type(found) is int and found >= 0 else 0
-
-
-def _excerpt(content: bytes) -> str:
+def excerpt(content: bytes) -> str:
     """The beginning, on one line, without control characters."""
     line = " ".join(content[:1_000].decode(errors="replace").split())[:300]
     return "".join(letter if letter.isprintable() else "?" for letter in line) or "nothing"
+
+
+def _malformed(reason: str) -> Failure:
+    return Failure("malformed", reason, unsure=True)
+
+
+def _usage(told: object, most: int) -> Usage | None:
+    """Counts that can be: whole, not negative, no more written than was allowed, and a total that is the sum."""
+    if not isinstance(told, dict):
+        return None
+    details = told.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    usage = Usage(told.get("prompt_tokens"), told.get("completion_tokens"), 0 if cached is None else cached)
+    if any(type(count) is not int or count < 0 for count in usage):
+        return None
+    total = told.get("total_tokens")
+    possible = usage.cached <= usage.prompt <= MOST_TOKENS and usage.completion <= most
+    return usage if possible and total in (None, usage.prompt + usage.completion) else None
+
+
+def _logprobs(choice: dict) -> tuple[float, ...] | None:
+    """One number a token; None where the server does not say, or says something that cannot be."""
+    try:
+        found = [token["logprob"] for token in choice["logprobs"]["content"]]
+    except (KeyError, TypeError):
+        return None
+    sound = all(type(number) in (int, float) and math.isfinite(number) and number <= 0 for number in found)
+    return tuple(float(number) for number in found) if sound else None
+
+
+def _mismatch(schema: dict, text: str) -> str:
+    """How an answer differs from its schema, empty where it does not."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return f"is not JSON: {excerpt(text.encode(errors='replace'))}"
+    error = next(_validator(json.dumps(schema, sort_keys=True)).iter_errors(said), None)
+    return f"does not fit its schema: {excerpt(error.message.encode(errors='replace'))}" if error else ""
+
+
+@lru_cache(maxsize=64)
+def _validator(schema: str) -> "Validator":
+    from jsonschema import Draft202012Validator
+    from referencing import Registry
+
+    return Draft202012Validator(json.loads(schema), registry=Registry())  # of its own: no $ref is fetched from anywhere

@@ -58,13 +58,14 @@ def generate(
     max_new_tokens: int,
     choices: Sequence[str] | None = None,
     temperature: float = 0.0,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     batch_tokens: int = 4096,
 ) -> list[Completion]:
     """Complete rendered prompts, in their order.
 
     With `choices` the first line is exactly one of them; the model then ends or goes on after a newline. Temperature 0
-    is greedy; otherwise row i draws from its own generator (seed, i), so its answer does not depend on its neighbours.
+    is greedy; otherwise row i draws from its own generator, (seed, i) or the seed of its own that it was given, so its
+    answer does not depend on its neighbours.
     A batch holds at most `batch_tokens` prompt tokens. Memory is about 46 kB a token of prompt or answer.
     """
     import torch
@@ -74,7 +75,8 @@ def generate(
     ids = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
     trie = _trie(tokenizer, choices or [])
     rows = [Row(index, prompt, trie) for index, prompt in enumerate(ids)]
-    draws = [torch.Generator().manual_seed(seed * 1_000_003 + row.index) for row in rows] if temperature else []
+    seeds = [seed * 1_000_003 + row.index for row in rows] if isinstance(seed, int) else seed
+    draws = [torch.Generator().manual_seed(own) for own in seeds] if temperature else []
     with torch.inference_mode():
         for batch in _batches(rows, batch_tokens):
             _answer(model, batch, max_new_tokens, tokenizer.eos_token_id, temperature, draws)

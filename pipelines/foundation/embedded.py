@@ -6,6 +6,7 @@ seconds. `load` merges an adapter into the weights. Answers come from `pipelines
     python -c "from pathlib import Path; from pipelines.foundation import embedded; print(embedded.prepare(Path('state')))"
 """
 
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -65,6 +66,11 @@ def prepare(home: Path) -> Path:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return folder
+
+
+def revision() -> str:
+    """Name and release of the weights and the tokenizer."""
+    return f"{NAME} of {PACKAGE} {importlib.metadata.version(PACKAGE)}"
 
 
 def load(folder: Path, adapter: Path | None = None) -> Loaded:

@@ -67,6 +67,34 @@ class Lake(NamedTuple):
         """Add rows in one transaction; returns the version."""
         return self.replace(table, rows)
 
+    def delete(self, table: str, where: str) -> None:
+        """Take rows out of the newest version in one transaction; their files stay on the disk until `compact`."""
+        from deltalake import DeltaTable
+
+        uri = self._uri(table)
+        if DeltaTable.is_deltatable(uri):
+            _commit(lambda: DeltaTable(uri).delete(where)["num_deleted_rows"], uri)
+
+    def compact(self, table: str, hours: int) -> None:
+        """Join small files, and take files off the disk that no version younger than `hours` needs."""
+        from deltalake import DeltaTable
+
+        uri = self._uri(table)
+        if DeltaTable.is_deltatable(uri):
+            _commit(lambda: DeltaTable(uri).optimize.compact()["numFilesAdded"], uri)
+            DeltaTable(uri).vacuum(hours, dry_run=False, enforce_retention_duration=False)
+
+    def sizes(self, table: str, partition: str) -> dict[str, int]:
+        """Bytes of the newest version by the value of its partition column."""
+        import pyarrow as pa
+        from deltalake import DeltaTable
+
+        uri, found = self._uri(table), {}
+        if DeltaTable.is_deltatable(uri):
+            for row in pa.table(DeltaTable(uri).get_add_actions(flatten=True)).to_pylist():
+                found[row[f"partition.{partition}"]] = found.get(row[f"partition.{partition}"], 0) + row["size_bytes"]
+        return found
+
     def _write(self, table: str, data: "pa.Table", predicate: str) -> int:
         from deltalake import DeltaTable, write_deltalake
 
@@ -97,7 +125,7 @@ class Lake(NamedTuple):
             DeltaTable.create(
                 uri,
                 schema=records.schema(table),
-                partition_by=["night"],
+                partition_by=[next(name for name in ("night", "day") if name in records.TABLES[table])],
                 mode="ignore",
                 configuration={"delta.dataSkippingStatsColumns": stats},
             )

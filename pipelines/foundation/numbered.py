@@ -3,6 +3,7 @@
 Of two writers of the same number one wins: a hard link fails where the name is taken, and so does S3's conditional put.
 """
 
+import functools
 import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -47,10 +48,30 @@ class Numbered(NamedTuple):
         """Every file by its name, in order; a file that is half written is not there yet."""
         if self.root.startswith("s3://"):
             return self._get()
-        folder = Path(self.root)
-        if not folder.is_dir():
-            return {}
-        return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file() and not path.name.endswith(".part")}
+        return {name: Path(self.root, name).read_bytes() for name in self._files()}
+
+    def get(self, number: int) -> bytes | None:
+        """One file, None where it is not there."""
+        name = f"{number:08d}.json"
+        if not self.root.startswith("s3://"):
+            path = Path(self.root, name)
+            return path.read_bytes() if path.is_file() else None
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        bucket, prefix, client = self._client()
+        try:
+            return client.get_object(Bucket=bucket, Key=f"{prefix}/{name}")["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchKey":
+                return None
+            raise UserError(f"{self.root} could not be read: {error}") from None
+        except BotoCoreError as error:
+            raise UserError(f"{self.root} could not be read: {error}") from None
+
+    def last(self) -> int:
+        """The highest number; 0 where there is no file."""
+        names = self._keys() if self.root.startswith("s3://") else self._files()
+        return max((int(name[:8]) for name in names), default=0)
 
     def _put(self, name: str, content: bytes) -> bool:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -70,17 +91,38 @@ class Numbered(NamedTuple):
         from botocore.exceptions import BotoCoreError, ClientError
 
         bucket, prefix, client = self._client()
+        names = self._keys()
         try:
-            pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
-            keys = sorted(found["Key"] for page in pages for found in page.get("Contents", []))
             with ThreadPoolExecutor(READERS) as pool:
-                bodies = list(pool.map(lambda key: client.get_object(Bucket=bucket, Key=key)["Body"].read(), keys))
+                bodies = list(pool.map(lambda name: client.get_object(Bucket=bucket, Key=f"{prefix}/{name}")["Body"].read(), names))
         except (BotoCoreError, ClientError) as error:
             raise UserError(f"{self.root} could not be read: {error}") from None
-        return {key.rpartition("/")[2]: body for key, body in zip(keys, bodies, strict=True)}
+        return dict(zip(names, bodies, strict=True))
+
+    def _files(self) -> list[str]:
+        """Names in the folder; what is half written ends in .part."""
+        folder = Path(self.root)
+        return sorted(path.name for path in folder.iterdir() if path.is_file() and path.suffix != ".part") if folder.is_dir() else []
+
+    def _keys(self) -> list[str]:
+        """Names under the prefix."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        bucket, prefix, client = self._client()
+        try:
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
+            return sorted(found["Key"].rpartition("/")[2] for page in pages for found in page.get("Contents", []))
+        except (BotoCoreError, ClientError) as error:
+            raise UserError(f"{self.root} could not be read: {error}") from None
 
     def _client(self) -> "tuple[str, str, BaseClient]":
-        import boto3
-
         bucket, _, prefix = self.root.removeprefix("s3://").partition("/")
-        return bucket, prefix.rstrip("/"), boto3.client("s3")
+        return bucket, prefix.rstrip("/"), _s3(os.getpid())
+
+
+@functools.cache
+def _s3(process: int) -> "BaseClient":
+    """One client a process: making one takes longer than most requests, and a fork must not share its connections."""
+    import boto3
+
+    return boto3.client("s3")

@@ -104,15 +104,25 @@ TABLES: dict[str, dict[str, str]] = {
         "night": "string",
         "step": "string",
         "key": "string",
+        "parts": "string",  # JSON object: what the key was made of, by name
         "result": "string",  # JSON
         "seconds": "double",
         "at": "timestamp",
+    },
+    "calls": {
+        "day": "string",  # UTC date of the last use, to within `memo.FRESH_DAYS`: the partition
+        "scope": "string",  # hash of the endpoint and the model
+        "key": "string",  # hash of everything that the reply depends on
+        "item": "string",  # id of the row that it was made from, for erasure
+        "model": "string",
+        "reply": "string",  # JSON
+        "dollars": "string",  # what it cost, exactly
     },
 }
 # Columns that may hold what a person wrote: kept out of Delta's log statistics, where an erased text would survive.
 INDEXED = (
     *("file", "line", "night", "day", "row_id", "subject_id", "example_id", "group_id", "step", "key"),
-    *("model", "metric", "purpose", "judge", "member"),
+    *("model", "metric", "purpose", "judge", "member", "scope"),
 )
 
 

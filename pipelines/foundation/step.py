@@ -1,22 +1,23 @@
 """What every step shares: settings, the lake, the memo, and the clock.
 
 `@step(...)` turns `def validate(night: Night) -> dict` into `validate(usecase, profile, night) -> dict`: strings in, a
-small dict out. The key of a step is a hash of its name, its declared code version, its sections of the settings, the
-prompts that they name, and the keys of the steps before it; where the memo holds that key, the stored result is
-returned and nothing is done again.
+small dict out. The key of a step is a hash of its parts: its declared code version, its sections of the settings, what
+else it depends on (prompts, files, the champion), and the key of the step before it; where the memo holds that key, the
+stored result is returned and nothing is done again. A result is partial where calls to a model were not answered, say at
+a cap: what is there counts for the night, and the next run of the step asks for the rest.
 """
 
-import datetime
 import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from pipelines.errors import UserError
-from pipelines.foundation import records
+from pipelines.errors import UserError, Waiting
+from pipelines.foundation import memo, records
 from pipelines.foundation.lake import Lake
+from pipelines.foundation.tab import Tab
 from pipelines.sections import Profile, UseCase
 from pipelines.settings import load, parse_night
 
@@ -25,8 +26,10 @@ ORDER = (
     *("gate", "promote", "publish_card", "drift"),
 )
 HIDDEN = ("step", "night", "key", "memo", "after", "inputs", "seconds")  # of a result, in the log
+SHORT = 80  # characters of a part that is kept as it is; a longer one is kept as its hash
 log = logging.getLogger("pipelines")
 Step = Callable[[str, str, str], dict]
+Parts = dict[str, str]
 
 
 class Night(NamedTuple):
@@ -36,6 +39,7 @@ class Night(NamedTuple):
     profile: Profile
     night: str  # YYYY-MM-DD
     lake: Lake
+    tab: Tab  # what the step that runs asks of models, and spends
     key: str = ""  # of the step that runs
 
     def before(self, step: str) -> dict:
@@ -78,10 +82,11 @@ def row_counts(done: dict[str, dict]) -> dict[str, int]:
     return {"read": read, "accepted": read - quarantined, "quarantined": quarantined}
 
 
-def open_night(usecase: str, profile: str, night: str) -> Night:
-    """Load the settings and open the lake."""
+def open_night(usecase: str, profile: str, night: str, step: str = "") -> Night:
+    """Load the settings and open the lake; `step` is what will run, for its spending."""
     settings = load(usecase, profile)
-    return Night(settings.usecase, settings.profile, parse_night(night), Lake(f"{settings.profile.lake}/{usecase}"))
+    lake, day = Lake(f"{settings.profile.lake}/{usecase}"), parse_night(night)
+    return Night(settings.usecase, settings.profile, day, lake, Tab(lake, settings.usecase.budget, day, step))
 
 
 def fingerprint(*parts: object) -> str:
@@ -90,59 +95,89 @@ def fingerprint(*parts: object) -> str:
 
 
 def step(
-    code: int, after: str = "", sections: tuple[str, ...] = (), extra: Callable[[Night], object] | None = None
+    code: int, after: str = "", sections: tuple[str, ...] = (), extra: Callable[[Night], Mapping[str, object]] | None = None
 ) -> Callable[[Callable[[Night], dict]], Step]:
     """Declare a step: its code version, the step before it, its sections of the use case, and what else its result depends on.
 
-    `extra(night)` returns whatever else goes into the key (the files that lie there, the champion's version).
+    `extra(night)` returns the other parts of the key by name (the files that lie there, the champion).
     """
 
     def declare(work: Callable[[Night], dict]) -> Step:
         name = work.__name__
 
+        def parts(night: Night, inputs: str) -> Parts:
+            own = night.usecase.model_dump(mode="json", include=set(sections))
+            found = {"code": code, "night": night.night} | ({f"result of {after}": inputs} if after else {})
+            return {part: _short(value) for part, value in (found | _flat(own) | dict(extra(night) if extra else {})).items()}
+
         def run(usecase: str, profile: str, night: str) -> dict:
-            opened = open_night(usecase, profile, night)
+            opened = open_night(usecase, profile, night, name)
             started = time.perf_counter()
             inputs = opened.before(after)["key"] if after else ""
-            own = opened.usecase.model_dump(include=set(sections))
-            key = fingerprint(name, code, opened.night, inputs, own, extra(opened) if extra else "")
-            if (found := _recall(opened.lake, name, key)) is not None:
+            made_of = parts(opened, inputs)
+            key = fingerprint(name, made_of)
+            if (found := memo.recall(opened.lake, name, opened.night, key)) is not None:
                 result = found | {"memo": True}
                 log.info("%s: nothing to do, the same inputs gave %s", name, _brief(found))
             else:
                 log.info("%s: started", name)
                 about = {"step": name, "night": opened.night, "key": key, "memo": False, "after": after, "inputs": inputs}
-                result = about | work(opened._replace(key=key))
+                result = about | _complete(opened._replace(key=key), work)
                 result["seconds"] = round(time.perf_counter() - started, 2)
                 log.info("%s: %s in %.1f s", name, _brief(result), result["seconds"])
-            _store(opened.lake, result)
+            memo.store(opened.lake, result, made_of)
             return result
 
         run.__name__, run.__qualname__, run.__doc__, run.__module__ = name, name, work.__doc__, work.__module__
+        run.after, run.parts = after, parts
         return run
 
     return declare
+
+
+def explain(steps: Sequence[Step], usecase: str, profile: str, night: str) -> list[dict]:
+    """Whether each of the steps, which follow on each other, would run now, and why: see `memo.explain`. Nothing is run."""
+    keys: dict[str, str] = {}
+    told = []
+    for one in steps:
+        opened = open_night(usecase, profile, night, one.__name__)
+        try:
+            made_of = one.parts(opened, keys.get(one.after, ""))
+        except UserError as error:
+            told.append({"step": one.__name__, "night": opened.night, "runs": True, "why": str(error), "changed": [], "seconds": None})
+            continue
+        keys[one.__name__] = fingerprint(one.__name__, made_of)
+        told.append(memo.explain(opened.lake, one.__name__, opened.night, keys[one.__name__], made_of))
+    return told
+
+
+def _complete(night: Night, work: Callable[[Night], dict]) -> dict:
+    """The work's result with what is on the tab; raises Waiting where a provider has some of it still."""
+    found = work(night)
+    if night.tab.waiting:
+        batches = [{"endpoint": endpoint, "batch": batch} for batch, endpoint in night.tab.waiting.items()]
+        ids = ", ".join(night.tab.waiting)
+        raise Waiting(f"{night.tab.step} waits for {ids}: run it again when that has ended, it goes on where it stopped", batches)
+    result = night.tab.figures() | found
+    if night.tab.partial:
+        log.warning("partial: %s; another run of this step asks for these again", night.tab.partial)
+        result["key"] = fingerprint(night.key, found, night.tab.partial)  # what follows must not be taken for that of a whole result
+    return result
+
+
+def _flat(settings: object, name: str = "") -> dict[str, object]:
+    """Each setting by its dotted name."""
+    if isinstance(settings, dict) and settings:
+        return {k: v for key, value in settings.items() for k, v in _flat(value, f"{name}.{key}" if name else key).items()}
+    return {name: settings}
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+    return text if len(text) <= SHORT else f"#{fingerprint(text)}"
 
 
 def _brief(result: dict) -> str:
     """The figures of a result on one line."""
     shown = {k: v for k, v in result.items() if k not in HIDDEN and isinstance(v, (int, float, str, bool))}
     return ", ".join(f"{key} {value}" for key, value in shown.items()) or "done"
-
-
-def _recall(lake: Lake, name: str, key: str) -> dict | None:
-    rows = lake.read("memo", lake.version("memo"), where=f"step = '{name}' AND key = '{key}'").to_pylist()
-    return json.loads(max(rows, key=lambda row: row["at"])["result"]) if rows else None
-
-
-def _store(lake: Lake, result: dict) -> None:
-    """Every use is written, a hit too: the newest row of a step says which result the night stands on."""
-    row = {
-        "night": result["night"],
-        "step": result["step"],
-        "key": result["key"],
-        "result": json.dumps(result | {"memo": False}),
-        "seconds": float(result["seconds"]),
-        "at": datetime.datetime.now(datetime.UTC),
-    }
-    lake.append("memo", [row])

@@ -1,5 +1,7 @@
 """Where a night stands: `python -m pipelines status --usecase support [--night 2026-11-20] [--json]`."""
 
+from decimal import Decimal
+
 from pipelines.errors import UserError
 from pipelines.foundation.step import ORDER, open_night, results, row_counts
 
@@ -25,6 +27,8 @@ def read_status(usecase: str, profile: str, night: str = "") -> dict:
         "champion_version": done.get("promote", {}).get("champion_version"),
         "seconds": {name: done[name]["seconds"] for name in ORDER if name in done},
         "model_calls": sum(found.get("model_calls", 0) for found in done.values()),
+        "spent": f"{sum((Decimal(found.get('spent', 0)) for found in done.values()), Decimal(0)).normalize():f}",
+        "partial": {name: found["partial"] for name, found in done.items() if found.get("partial")},
     }
 
 
@@ -51,7 +55,10 @@ def render(usecase: str, status: dict) -> str:
     total = sum(status["seconds"].values())
     slowest = sorted(status["seconds"].items(), key=lambda item: -item[1])[:4]
     spent = ", ".join(f"{name} {seconds:.0f}" for name, seconds in slowest)
-    lines += ["", f"  work     {total:.0f} s ({spent}), {status['model_calls']} model calls"]
+    lines += ["", f"  work     {total:.0f} s ({spent}), {status['model_calls']} model calls, ${status['spent']}"]
+    for name, words in status["partial"].items():
+        lacking = ", ".join(f"{word} {count}" for word, count in words.items())
+        lines.append(f"  partial  {name}: {lacking}; run the night again for the rest")
     return "\n".join(lines)
 
 

@@ -11,9 +11,9 @@ from pipelines.release.decision.facts import gather
 LONGEST = 5_000  # letters of a version's description: MLflow's column on PostgreSQL
 
 
-def _moves(night: Night) -> list[str]:
+def _moves(night: Night) -> dict[str, list[str]]:
     """What the ledger says of this night: after a rollback or a late approval the page is another."""
-    return [entry.hash for entry in ledger.entries(night.lake) if entry.night == night.night]
+    return {"ledger": [entry.hash for entry in ledger.entries(night.lake) if entry.night == night.night]}
 
 
 @step(code=2, after="promote", sections=("description", "owner"), extra=_moves)

@@ -10,7 +10,7 @@ candidate is shown worse at all, and no slice may be shown worse than its margin
 import logging
 
 from pipelines.foundation import ledger, registry
-from pipelines.foundation.step import Night, step
+from pipelines.foundation.step import Night, results, step
 from pipelines.release.confirm import confirm
 from pipelines.release.decide import decide
 from pipelines.release.evidence import gather, standings
@@ -25,10 +25,10 @@ def _looks(night: Night) -> int:
     return len({(entry.night, entry.body.get("candidate")) for entry in found if entry.kind == "look" and entry.night <= night.night})
 
 
-def _inputs(night: Night) -> list[object]:
+def _inputs(night: Night) -> dict[str, object]:
     """What the verdict depends on besides the settings: the looks, the judges' standing, the champion and the model in staging."""
     judges = {name: (stands.admitted, stands.entry) for name, stands in standings(night).items()}
-    return [_looks(night), judges, registry.champion(night).key, registry.staging(night)]
+    return {"looks": _looks(night), "judges": judges, "champion": registry.champion(night).key, "staging": registry.staging(night)}
 
 
 @step(code=2, after="safety", sections=("gate", "evaluation", "safety", "staging"), extra=_inputs)
@@ -43,12 +43,17 @@ def gate(night: Night) -> dict:
     reason = found.reason
     if looks > settings.looks:
         reason += f" The sealed rows were looked at {looks} times and {settings.looks} are planned: alpha is {alpha:.4f}."
+    partial = {name: found["partial"] for name, found in results(night.lake, night.night).items() if found.get("partial")}
+    if partial:
+        told = "; ".join(f"{name} lacks {sum(words.values())} replies ({', '.join(words)})" for name, words in partial.items())
+        reason += f" The night is partial, and what is missing counts as missing: {told}."
     judges = {
         name: {"judge": (stands.body or {}).get("judge"), "admitted": stands.admitted, "why": stands.why, "entry": stands.entry}
         for name, stands in standings(night).items()
     }
     counted = {"alpha": alpha, "looks": looks, "planned_looks": settings.looks}
-    result = found._asdict() | {"reason": reason} | counted | {"slices": slices, "judges": judges, "staging": confirm(night)}
+    beside = {"slices": slices, "judges": judges, "staging": confirm(night), "lacking": partial}
+    result = found._asdict() | {"reason": reason} | counted | beside
     models = {side: evaluated[side]["key"] for side in ("candidate", "champion")}
     ledger.append(night.lake, night.night, "verdict", result | models)
     log.info("%s: %s", found.verdict, reason)

@@ -15,10 +15,10 @@ from pipelines.release.pins import pin
 log = logging.getLogger("pipelines.promote")
 
 
-def _approval(night: Night) -> object:
+def _approval(night: Night) -> dict[str, object]:
     """The answer to the question that this verdict put to a person."""
     found = approval.find(night) if night.usecase.approval == "required" else None
-    return found and found.hash
+    return {"approval": found and found.hash}
 
 
 @step(code=2, after="gate", sections=("approval", "four_eyes", "staging"), extra=_approval)

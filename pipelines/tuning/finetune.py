@@ -14,11 +14,17 @@ from pipelines.foundation import embedded, protected, registry, rendering
 from pipelines.foundation.step import Night, step
 from pipelines.tuning import loop
 from pipelines.tuning.batches import Row
+from pipelines.tuning.meter import Meter
 
 log = logging.getLogger("pipelines.finetune")
 
 
-@step(code=1, after="synthesize", sections=("task", "tuning"), extra=lambda night: night.usecase.prompt(night.usecase.task.system))
+def _inputs(night: Night) -> dict[str, object]:
+    """What the result depends on besides the settings."""
+    return {"system prompt": night.usecase.prompt(night.usecase.task.system), "base model": embedded.revision()}
+
+
+@step(code=1, after="synthesize", sections=("task", "tuning"), extra=_inputs)
 def finetune(night: Night) -> dict:
     """Train an adapter on all train rows up to this night and keep it in MLflow; raises NightStopped without train rows."""
     examples = choose(night)
@@ -31,7 +37,14 @@ def finetune(night: Night) -> dict:
     client = registry.client(night)
     run_id = _open_run(night)
     scratch = Path(night.profile.state) / "checkpoints" / night.usecase.name / night.key
-    figures = loop.train(folder, rows, night.usecase.tuning, scratch, _report(client, run_id))
+    report = _report(client, run_id)
+    with Meter(night) as meter:
+
+        def on_step(at: dict) -> None:
+            report(at)
+            meter.count(at["batch_tokens"])
+
+        figures = loop.train(folder, rows, night.usecase.tuning, scratch, on_step)
     adapter = _keep(night, run_id, scratch / "adapter", figures)
     shutil.rmtree(scratch)
     synthetic = sum(row["source"] == "synthetic" for row in examples)

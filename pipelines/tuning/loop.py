@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipelines.errors import NightStopped
 from pipelines.foundation.embedded import fast_dtype
 from pipelines.foundation.packed import attention, blocks
 from pipelines.sections import Tuning
@@ -38,9 +39,10 @@ class _State(NamedTuple):
 def train(model_folder: Path, rows: Sequence[Row], tuning: Tuning, checkpoint: Path, on_step: Callable[[dict], None]) -> dict:
     """Train, and save the adapter with peft in `checkpoint/adapter`; after a kill at any point, call it again.
 
-    `on_step` gets step, steps, loss (nats a token), learning_rate, tokens (so far, each row counted in full) and
-    seconds (of all tries). Returns steps, tokens, seconds, loss_first, loss_last (mean of the last tenth of the steps),
-    tokens_per_second and resumed_at (a step; 0: from the start).
+    `on_step` gets step, steps, loss (nats a token), learning_rate, tokens (so far, each row counted in full), batch_tokens
+    (of this step) and seconds (of all tries); where it raises NightStopped, a checkpoint is left. Returns steps, tokens,
+    seconds, loss_first, loss_last (mean of the last tenth of the steps), tokens_per_second and resumed_at (a step; 0:
+    from the start).
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -69,8 +71,12 @@ def train(model_folder: Path, rows: Sequence[Row], tuning: Tuning, checkpoint: P
         clock, seconds = time.perf_counter(), time.perf_counter() - clock
         figures |= {"step": step + 1, "tokens": figures["tokens"] + batch.size, "seconds": figures["seconds"] + seconds}
         figures["losses"].append(loss.item())
-        told = {name: figures[name] for name in ("step", "tokens", "seconds")}
-        on_step(told | {"steps": steps, "loss": figures["losses"][-1], "learning_rate": rate})
+        told = {name: figures[name] for name in ("step", "tokens", "seconds")} | {"batch_tokens": batch.size}
+        try:
+            on_step(told | {"steps": steps, "loss": figures["losses"][-1], "learning_rate": rate})
+        except NightStopped:  # say at a cap: what is paid for is kept
+            _save(state, key, checkpoint)
+            raise
         if clock - saved >= tuning.checkpoint_seconds or step + 1 == steps:
             _save(state, key, checkpoint)
             saved = clock

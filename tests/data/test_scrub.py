@@ -122,11 +122,11 @@ def traffic(number: int, text: str, **changes: object) -> dict:
 
 
 def run(rows: list[dict], refused: tuple[int, ...] = ()) -> dict:
-    @step(code=1, extra=lambda _: rows)
+    @step(code=1, extra=lambda _: {"given": rows})
     def ingest(night: Night) -> dict:
         return {"traffic": night.lake.replace("traffic", rows, night=NIGHT)}
 
-    @step(code=1, after="ingest", extra=lambda _: refused)
+    @step(code=1, after="ingest", extra=lambda _: {"given": refused})
     def validate(night: Night) -> dict:
         bad = [{"file": "f", "line": line, "night": NIGHT, "step": "validate", "reason": "text_length"} for line in refused]
         return {"quarantine": night.lake.replace("quarantine", bad, night=NIGHT, step="validate")}

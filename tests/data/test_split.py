@@ -54,7 +54,7 @@ def texts(count: int) -> list[str]:
 
 
 def run(rows: list[dict], night: str = NIGHT) -> dict:
-    @step(code=1, extra=lambda _: rows)
+    @step(code=1, extra=lambda _: {"given": rows})
     def scrub(opened: Night) -> dict:
         return {"clean": opened.lake.replace("clean", (found | {"night": opened.night} for found in rows), night=opened.night)}
 

@@ -53,7 +53,7 @@ def night(house: House) -> Iterator[Callable[..., dict]]:
         house(PROMPT, profile={"endpoints": {"fake": server.endpoint(attempts=1).model_dump()}}, synthesis=settings)
         given = [*ROWS, *SEALED] if rows is None else rows
 
-        @step(code=1, extra=lambda _: [given, server.url])
+        @step(code=1, extra=lambda _: {"given": [given, server.url]})
         def split(opened: Night) -> dict:
             return {"examples": opened.lake.replace("examples", given, night=NIGHT)}
 

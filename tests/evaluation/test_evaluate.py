@@ -61,7 +61,7 @@ def run(house: House, tiny: Path, tmp_path: Path) -> Callable[..., dict]:
 def stand_in(date: str, prompts: list[str], adapter: Path, seed: int) -> None:
     """The rows and the adapter that the steps before evaluate leave behind."""
 
-    @step(code=1, extra=lambda night: prompts)
+    @step(code=1, extra=lambda night: {"given": prompts})
     def split(night: Night) -> dict:
         rows = [
             {"example_id": f"e-{text}", "group_id": f"g-{text}", "prompt": text, "response": "It is so.", "label": label, "split": "test"}
@@ -70,7 +70,7 @@ def stand_in(date: str, prompts: list[str], adapter: Path, seed: int) -> None:
         train = {"example_id": "t", "group_id": "t", "prompt": "train", "response": "", "label": "red", "split": "train"}
         return {"examples": night.lake.replace("examples", [row | {"night": date} for row in [*rows, train]], night=date)}
 
-    @step(code=1, after="split", extra=lambda night: seed)
+    @step(code=1, after="split", extra=lambda night: {"given": seed})
     def finetune(night: Night) -> dict:
         import mlflow
 

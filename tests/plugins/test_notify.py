@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from plugins.notify import Alert, describe
+from plugins.steps import Step
 
-TASK = SimpleNamespace(op_args=["support", "local", "2026-11-20"])
+TASK = SimpleNamespace(given=["support", "local", "2026-11-20"])
 CONTEXT = {
     "ti": SimpleNamespace(dag_id="nightly__support", run_id="r", task_id="validate", task=TASK),
     "exception": ValueError("min_rows"),
@@ -56,3 +57,14 @@ def test_the_webhook_of_the_connection_gets_json_and_its_errors_change_nothing(w
     Alert().notify(CONTEXT)
     [(body, token)] = webhook.posted
     assert (body["task_id"], body["night"], body["error"], token) == ("validate", "2026-11-20", "min_rows", "Bearer token")
+
+
+def spend(usecase: str, profile: str, night: str) -> dict:
+    return {"step": "evaluate", "memo": night == "2026-11-19", "alerts": ["80% of budget.night (5 dollars) is reached"]}
+
+
+def test_a_cap_that_comes_near_is_posted_once_and_not_again_from_the_memo(webhook: Webhook) -> None:
+    for night in ("2026-11-19", "2026-11-20"):
+        Step(work=spend, given=("support", "local", night)).execute(CONTEXT)
+    [(body, _)] = webhook.posted
+    assert body["text"] == "nightly__support: 80% of budget.night (5 dollars) is reached" and body["run_id"] == "r"
