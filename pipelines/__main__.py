@@ -11,7 +11,7 @@ import logging
 import sys
 from collections.abc import Iterable
 
-from pipelines.errors import UserError
+from pipelines.errors import UserError, Waiting
 from pipelines.sections import Admission
 from pipelines.settings import default_profile
 
@@ -43,7 +43,7 @@ COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 2 a mistake that the message explains."""
+    """Run one command; returns the exit code: 0 done, 2 a mistake that the message explains, 3 a provider has work of it still."""
     parser = _parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
@@ -53,6 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"nightshift: {error}", file=sys.stderr)
         return 2
+    except Waiting as waiting:
+        print(f"nightshift: {waiting}", file=sys.stderr)
+        return 3
 
 
 def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:

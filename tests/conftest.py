@@ -1,10 +1,19 @@
 """A small house to test in: its own configuration folder and its own state, nothing shared with the real one."""
 
-from collections.abc import Callable
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
 
 PROFILE = {
     "state": ".nightshift",
@@ -21,6 +30,32 @@ USECASE = {
     "task": {"answer": "label"},
     "gate": {"metrics": {"accuracy": 0.05}},
 }
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator["BaseClient"]:
+    """A client of an S3 server of the test's own, on loopback, that everything in this test talks to.
+
+    A process of its own: delta-rs holds Python's lock while it waits, so that a server in a thread could never answer.
+    """
+    pytest.importorskip("moto.server", reason="moto[server] is not installed")
+    import boto3
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        for name, value in {"ENDPOINT_URL": f"http://127.0.0.1:{port}", "ALLOW_HTTP": "true"}.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "DEFAULT_REGION": "us-east-1"}.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        for _ in range(300):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            time.sleep(0.1)
+        yield boto3.client("s3")
+        server.terminate()
 
 
 @pytest.fixture

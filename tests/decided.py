@@ -88,7 +88,7 @@ def _record(night: Night, name: str, after: str, result: dict) -> None:
         return result | ({"model": night.key} if name == "finetune" else {})
 
     work.__name__ = name
-    step(code=1, after=after, extra=lambda night: result)(work)(night.usecase.name, "local", night.night)
+    step(code=1, after=after, extra=lambda night: {"given": result})(work)(night.usecase.name, "local", night.night)
 
 
 def _data(night: Night, items: tuple[Item, ...]) -> None:

@@ -117,12 +117,12 @@ class Numbered(NamedTuple):
 
     def _client(self) -> "tuple[str, str, BaseClient]":
         bucket, _, prefix = self.root.removeprefix("s3://").partition("/")
-        return bucket, prefix.rstrip("/"), _s3(os.getpid())
+        return bucket, prefix.rstrip("/"), _s3(self.root, os.getpid())
 
 
 @functools.cache
-def _s3(process: int) -> "BaseClient":
-    """One client a process: making one takes longer than most requests, and a fork must not share its connections."""
+def _s3(root: str, process: int) -> "BaseClient":
+    """One client a folder and process: making one takes longer than most requests, and a fork must not share its connections."""
     import boto3
 
     return boto3.client("s3")

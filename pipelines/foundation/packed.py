@@ -63,6 +63,9 @@ def movers(packed: Packed) -> "Movers":
     """
     import torch
 
+    if len(packed.cells) == len(packed.grid):  # no padding: nothing moves
+        return Movers(lambda x: x.unflatten(0, (packed.rows, -1)), lambda x: x.flatten(0, 1))
+
     def spread(x: "Tensor") -> "Tensor":
         return torch.cat([x, x.new_zeros(1, *x.shape[1:])])[packed.grid].unflatten(0, (packed.rows, -1))
 

@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from pipelines.errors import NightStopped
+from pipelines.errors import NightStopped, UserError
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.foundation import embedded, ledger, registry
 from pipelines.foundation.step import Night, open_night, step
@@ -209,3 +209,18 @@ def test_a_model_in_staging_answers_the_rows_that_are_fresh_for_it(run: Callable
     }
     assert all(row["champion"] is not None and row["candidate"] is not None for row in staged)
     assert len({(row["example_id"], row["metric"], row["model"]) for row in rows}) == len(rows)
+
+
+def test_the_gate_may_read_what_a_thousand_requests_cost_and_the_profile_must_have_the_price(
+    run: Callable[..., dict], house: House
+) -> None:
+    gate = {"metrics": {"cost": 0.05}}
+    house(gate=gate, task={"answer": "label_reply", "max_new_tokens": 12}, profile={"prices": {embedded.NAME: {"input": 1, "output": 4}}})
+    found = run("2026-11-20", ["one", "two", "three"])
+    lake = open_night("small", "local", "2026-11-20").lake
+    [row] = lake.read("predictions", found["predictions"], where="model = 'base' AND example_id = 'e-one'").to_pylist()
+    [score] = lake.read("scores", found["scores"], where="metric = 'cost' AND example_id = 'e-one'").to_pylist()
+    assert score["champion"] == pytest.approx(-(row["prompt_tokens"] + 4 * row["completion_tokens"]) / 1_000)
+    house(gate=gate, task={"answer": "label_reply", "max_new_tokens": 12})
+    with pytest.raises(UserError, match="gate.metrics names cost, but the profile has no price"):
+        evaluate("small", "local", "2026-11-20")

@@ -60,3 +60,14 @@ def test_no_whole_pair_gives_no_figure() -> None:
     rows = metrics.score_items("label", items, "2026-11-20", "new")
     nothing = {"champion": None, "candidate": None}
     assert metrics.summarise("label", items, rows) == dict.fromkeys(("accuracy", "tokens", "macro_f1"), nothing)
+
+
+def test_the_cost_of_a_thousand_requests_is_a_metric_where_the_model_has_a_price() -> None:
+    gold = Answer("red", "It is so.")
+    cheap, dear = (metrics.Written("red", "It is so.", 5, dollars) for dollars in (0.02, 0.05))
+    items = [metrics.Item("1", "g", gold, dear, cheap)]
+    rows = metrics.score_items("label", items, "2026-11-20", "m")
+    assert [(row["metric"], row["champion"], row["candidate"]) for row in rows][-1] == ("cost", -0.05, -0.02)
+    assert metrics.summarise("label", items, rows)["cost"] == {"champion": -0.05, "candidate": -0.02}
+    free = [metrics.Item("1", "g", gold, dear._replace(dollars=None), cheap._replace(dollars=None))]
+    assert "cost" not in {row["metric"] for row in metrics.score_items("label", free, "2026-11-20", "m")}

@@ -6,17 +6,25 @@ import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from pipelines.__main__ import main
 from pipelines.errors import UserError, Waiting
-from pipelines.foundation import llm
+from pipelines.foundation import llm, memo
+from pipelines.foundation.lake import Lake
 from pipelines.foundation.llm import WINDOW
 from pipelines.foundation.messages import Reply, Request
 from pipelines.foundation.spend import Book
 from pipelines.foundation.step import Night, open_night, step
+from pipelines.foundation.tab import Tab
+from pipelines.sections import Keeping
 from tests.batching_server import BatchServer
 from tests.servers import MODEL, Call, ChatServer, Fault, always, echo
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
 
 House = Callable[..., Path]
 PRICES = {MODEL: {"input": 2, "output": 10}}
@@ -170,6 +178,18 @@ def test_what_was_answered_before_the_caller_stopped_is_kept_and_what_was_never_
     assert again.tab.calls == 0
 
 
+def test_on_s3_memo_and_money_are_the_same(opened: Callable[..., Night], s3: "BaseClient") -> None:
+    s3.create_bucket(Bucket="memo-and-money")
+    with ChatServer() as server:
+        for _ in range(2):
+            night = opened(server, {"night": "0.01"})
+            night = night._replace(lake=Lake("s3://memo-and-money/lake"))
+            night = night._replace(tab=Tab(night.lake, night.usecase.budget, NIGHT, "evaluate"))
+            assert words(asked(night, questions(30))) == [""] * 30
+    assert server.billed == 30 and balance(night) == (30 * CALL, 0) and (night.tab.calls, night.tab.reused) == (0, 30)
+    assert memo.measure(night.lake)["calls"]["entries"] == 30 and memo.forget(night.lake, Keeping(max_days=1), 0)["days"] == []
+
+
 def test_a_model_without_a_price_leaves_no_entry_in_the_book(opened: Callable[..., Night]) -> None:
     with ChatServer() as server:
         night = opened(server, prices=None)
@@ -231,6 +251,18 @@ def test_a_batch_is_waited_for_without_being_paid_twice_and_its_answers_cost_hal
     [line] = Book(night.lake).balance.lines.values()
     usage = line.prompt * PRICES[MODEL]["input"] + line.completion * PRICES[MODEL]["output"]
     assert balance(night) == (Decimal(usage) / 2_000_000, 0) and line.calls == 60
+
+
+def test_on_the_command_line_a_batch_is_no_error_but_an_exit_code_of_its_own(
+    batched: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipelines.data.ingest.ingest", ingest)
+    with BatchServer(polls=1) as server:
+        batched(server)
+        assert main(["ingest", "--usecase", "small", "--night", NIGHT]) == 3
+        assert "ingest waits for batch_0: run it again" in capsys.readouterr().err
+        waited_for()
+        assert main(["ingest", "--usecase", "small", "--night", NIGHT]) == 0
 
 
 @pytest.mark.parametrize("end", ["expired", "failed"])

@@ -2,6 +2,7 @@
 
 import multiprocessing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -9,6 +10,9 @@ from pipelines.errors import UserError
 from pipelines.foundation import ledger
 from pipelines.foundation.lake import Lake
 from pipelines.foundation.numbered import Numbered
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
 
 NIGHT = "2026-11-20"
 
@@ -89,24 +93,13 @@ def test_a_removed_entry_and_a_file_that_is_none_are_found(tmp_path: Path) -> No
         ledger.entries(lake)
 
 
-def test_on_s3_the_ledger_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    moto = pytest.importorskip("moto.server", reason="moto[server] is not installed")
-    import boto3
-
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    environment = {"ENDPOINT_URL": f"http://{host}:{port}", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "DEFAULT_REGION": "us-east-1"}
-    for name, value in environment.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="lake")
+def test_on_s3_the_ledger_is_the_same(s3: "BaseClient") -> None:
+    s3.create_bucket(Bucket="lake")
     lake = Lake("s3://lake/house")
     for number in range(3):
         ledger.append(lake, NIGHT, "look", {"number": number})
     assert [entry.body["number"] for entry in ledger.entries(lake)] == [0, 1, 2]
     assert not Numbered("s3://lake/house/ledger").create(3, b"late")
-    client.put_object(Bucket="lake", Key="house/ledger/00000002.json", Body=b"{}")
+    s3.put_object(Bucket="lake", Key="house/ledger/00000002.json", Body=b"{}")
     with pytest.raises(UserError, match="was changed"):
         ledger.entries(lake)
-    server.stop()
