@@ -52,7 +52,7 @@ class Lake(NamedTuple):
         names = ", ".join(f'"{name}"' for name in schema.names)
         query = f"SELECT {names} FROM (SELECT *{missing} FROM rows)" + (f" WHERE {where}" if where else "")
         engine = QueryBuilder().register("rows", stored)
-        return pa.table(engine.execute(query)).cast(schema)
+        return pa.RecordBatchReader.from_stream(engine.execute(query)).read_all().cast(schema)
 
     def replace(self, table: str, rows: "pa.Table | Iterable[dict]", **where: str) -> int:
         """Replace the rows whose columns equal `where` (say `night="2026-11-20"`) in one transaction; returns the version.

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from pipelines.foundation import batches
 
 CODE = 1  # of what a key is made of
-WINDOW = 256  # requests looked up and reserved at once, and replies kept and settled at once
+LOOKUP = 4_096  # requests looked up at once: each look-up reads all that is kept of the model
+WINDOW = 256  # calls reserved at once, and replies kept and settled at once
 FLUSH_SECONDS = 5.0  # between an answer and its being kept
 log = logging.getLogger("pipelines.llm")
 
@@ -99,7 +100,7 @@ class _Desk:
     def _plan(self, requests: Iterable[Request]) -> Iterator[Call | Answered | None]:
         """What to send: not what is known, nor what is under way already, nor what no cap has room for."""
         numbered = enumerate(requests)
-        while window := list(itertools.islice(numbered, WINDOW)):
+        while window := list(itertools.islice(numbered, LOOKUP)):
             new: dict[str, Request] = {}
             for place, request in window:
                 key = self._key(request)
@@ -110,7 +111,9 @@ class _Desk:
             for key, kept in known.items():
                 self._night.tab.reused += 1
                 yield Answered(key, kept.reply)
-            yield from self._reserve([Call(key, request) for key, request in new.items() if key not in known])
+            left = [Call(key, request) for key, request in new.items() if key not in known]
+            for start in range(0, len(left), WINDOW):
+                yield from self._reserve(left[start : start + WINDOW])
 
     def _find(self, keys: list[str]) -> dict[str, Kept]:
         """Replies from the memo; one whose money a killed process left reserved is settled now."""
@@ -152,7 +155,9 @@ class _Desk:
             self._night.tab.calls += 1
         else:
             self._gone[key] = reply
-        if len(self._fresh) + len(self._gone) >= WINDOW or time.monotonic() - self._flushed > FLUSH_SECONDS:
+        # The embedded model's replies come a window at once and are kept together: after a kill the same windows are made again.
+        late = self._endpoint.kind == "openai" and time.monotonic() - self._flushed > FLUSH_SECONDS
+        if late or len(self._fresh) + len(self._gone) >= WINDOW:
             self._flush()
 
     def _flush(self) -> None:

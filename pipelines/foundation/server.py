@@ -87,7 +87,9 @@ class _Door:
             reply = persist(tries.once, endpoint.attempts, self._circuit, tries.late)
         except Failure as failure:
             return Answered(call.key, Reply(None, str(failure), unsure=min(tries.unsure, 1) if endpoint.idempotent else tries.unsure))
-        return Answered(call.key, reply if endpoint.idempotent else reply._replace(unsure=tries.unsure))
+        # An answer without text or count was billed too; one with a text says so itself.
+        untold = int(reply.text is None and reply.usage is None)
+        return Answered(call.key, reply._replace(unsure=untold + (0 if endpoint.idempotent else tries.unsure)))
 
 
 class _Tries:

@@ -14,7 +14,7 @@ from pipelines.__main__ import main
 from pipelines.errors import UserError, Waiting
 from pipelines.foundation import llm, memo
 from pipelines.foundation.lake import Lake
-from pipelines.foundation.llm import WINDOW
+from pipelines.foundation.llm import LOOKUP, WINDOW
 from pipelines.foundation.messages import Reply, Request
 from pipelines.foundation.spend import Book
 from pipelines.foundation.step import Night, open_night, step
@@ -160,10 +160,10 @@ def test_questions_are_taken_as_they_are_needed(opened: Callable[..., Night]) ->
     endless: Iterator[Request] = (Request("", f"question {next(taken)}", 16) for _ in itertools.count())
     with ChatServer() as server:
         replies = llm.ask(opened(server), "large", endless)
-        for _ in range(3 * WINDOW):
+        for _ in range(LOOKUP + WINDOW):
             next(replies)
         replies.close()
-    assert next(taken) <= 5 * WINDOW
+    assert next(taken) == 2 * LOOKUP
 
 
 def test_what_was_answered_before_the_caller_stopped_is_kept_and_what_was_never_sent_is_free(opened: Callable[..., Night]) -> None:
