@@ -21,7 +21,7 @@ ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 
-.PHONY: help nightly test up trigger down status airflow lint bench lock clean
+.PHONY: help nightly test up trigger backfill down status airflow lint bench lock clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  with USECASE=$(USECASE) NIGHT=$(NIGHT) PROFILE=$(PROFILE)"
@@ -38,6 +38,9 @@ up: $(READY) ## Airflow, MLflow and the model endpoint on 127.0.0.1
 
 trigger: $(READY) ## one night in the Airflow that `make up` started
 	@$(PYTHON) -m plugins.trigger $(WHAT)
+
+backfill: $(READY) ## the nights FROM=... to TO=..., one after another, in the same Airflow
+	@$(PYTHON) -m plugins.backfill --usecase $(USECASE) --from "$(FROM)" --to "$(TO)" --profile $(PROFILE)
 
 down: $(READY) ## end what `make up` started
 	@$(PYTHON) -m plugins.servers down --profile $(PROFILE)

@@ -37,7 +37,9 @@ is missing as missing. Raise the cap and run the night again: it asks for the re
 **Batches.** With `batch: true` on an endpoint a step hands its questions to the provider and waits as *deferred*, for up to
 `batch_hours`, without a worker; the triggerer needs the variable that holds the API key.
 
-**Backfill.** `make backfill USECASE=NAME FROM=2026-11-08 TO=2026-11-21`: night after night, each on its own day's data.
+**Backfill.** `make backfill USECASE=NAME FROM=2026-11-07 TO=2026-11-20`: night after night, each on its own day's data. The
+task `turn` keeps nights in order however a backfill was made: a night begins when no earlier one is under way. A night that
+comes late all the same moves nothing where a later night has promoted already.
 
 **Owner.** The `owner` in `usecase.yaml`; alerts go to the connection `nightshift_alerts` where it exists.
 """
@@ -52,6 +54,7 @@ from pipelines.tuning import finetune
 from plugins.approval import Approve, form
 from plugins.defaults import HEAVY, NIGHT, PROFILE, check_usecases, shared
 from plugins.steps import Step
+from plugins.turn import Turn
 
 
 def nightly(usecase: UseCase) -> None:
@@ -60,6 +63,7 @@ def nightly(usecase: UseCase) -> None:
     dag_id, arguments = f"nightly__{usecase.name}", shared(usecase, form(usecase))
     with DAG(dag_id, schedule=usecase.schedule, tags=["nightly", usecase.name], doc_md=__doc__, **arguments):
         chain(
+            Turn(),
             Step(work=ingest.ingest, given=given),
             Step(work=validate.validate, given=given),
             Step(work=scrub.scrub, given=given),

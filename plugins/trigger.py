@@ -66,7 +66,8 @@ def run(usecase: str, profile: str, night: str) -> int:
 
 def start(api: Api, dag_id: str, conf: dict[str, str]) -> str:
     """Unpause and trigger; returns the run's path in the API."""
-    _unpause(api, dag_id)
+    registered(api, dag_id)
+    unpause(api, dag_id)
     run_id = api.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"]
     say(f"{dag_id}: triggered {run_id}")
     return f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
@@ -107,12 +108,17 @@ def follow(api: Api, path: str) -> str:
         time.sleep(1)
 
 
-def _unpause(api: Api, dag_id: str) -> None:
-    """A run of a paused DAG would wait for ever; a DAG that was just added is not known yet."""
+def unpause(api: Api, dag_id: str) -> None:
+    """A run of a paused DAG would wait for ever."""
+    api.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
+
+
+def registered(api: Api, dag_id: str) -> None:
+    """Wait until Airflow knows a DAG that was just added; raises UserError where it does not in time."""
     deadline = time.monotonic() + REGISTERED_SECONDS
     while True:
         try:
-            api.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
+            api.call("GET", f"/api/v2/dags/{dag_id}")
             return
         except UserError:
             if time.monotonic() > deadline:

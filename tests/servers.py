@@ -1,12 +1,13 @@
 """A local OpenAI-compatible server with programmable faults: real sockets on 127.0.0.1, no model behind it.
 
 with ChatServer(fault=first(2, Fault("status", status=503))) as server:
-    llm.ask(server.endpoint(), home, requests)
-assert server.billed == len(requests)
+    replies = list(stream(server.endpoint(), calls))
+assert server.billed == len(calls)
 """
 
 import json
 import re
+import ssl
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -78,9 +79,13 @@ class ChatServer:
     """POST /v1/chat/completions on a free port of 127.0.0.1, from `with` to its end."""
 
     def __init__(
-        self, fault: Callable[[Call], Fault | None] = lambda call: None, answer: Callable[[Call], str] = echo, key: str = ""
+        self,
+        fault: Callable[[Call], Fault | None] = lambda call: None,
+        answer: Callable[[Call], str] = echo,
+        key: str = "",
+        certificate: str = "",  # path of a PEM file with its key: the server then speaks TLS
     ) -> None:
-        self.fault, self.answer, self.key = fault, answer, key
+        self.fault, self.answer, self.key, self.certificate = fault, answer, key, certificate
         self.calls: list[Call] = []
         self.billed = 0  # completions made, whether or not they arrived
         self.in_flight = self.most_in_flight = self.connections = 0
@@ -89,6 +94,10 @@ class ChatServer:
 
     def __enter__(self) -> Self:
         self._http = _Http(("127.0.0.1", 0), type("Handler", (_Handler,), {"server_state": self}))
+        if self.certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.certificate)
+            self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
         threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return self
 
@@ -100,7 +109,7 @@ class ChatServer:
     @property
     def url(self) -> str:
         """The base URL."""
-        return f"http://127.0.0.1:{self._http.server_port}/v1"
+        return f"http{'s' if self.certificate else ''}://127.0.0.1:{self._http.server_port}/v1"
 
     def endpoint(self, **settings: object) -> Endpoint:
         """A profile's endpoint that leads here."""

@@ -12,7 +12,6 @@ import gzip
 import itertools
 import json
 import shutil
-import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from pipelines.data import delimited
 from pipelines.data.encodings import HEAD, Encoding, Line, detect, lines, opening_codec, undecodable
 from pipelines.data.objects import read_array, read_lines, read_parquet
 from pipelines.data.rows import FileRefused, Refusal, Row, checked, refuse
+from pipelines.foundation.scratch import scratch
 
 RECORD = 1_000_000  # characters that a record may always have, more where max_bytes is larger
 BINARY = {
@@ -58,9 +58,9 @@ def opened(path: Path, name: str, needed: Sequence[str], max_bytes: int) -> Iter
 
     A cell of more than `max_bytes` bytes is refused. OSError of the disk itself is left to the caller.
     """
-    with tempfile.TemporaryDirectory(prefix="nightshift-") as folder:
+    with scratch() as folder:
         try:
-            yield _open(_unzipped(path, Path(folder)), name, needed, max_bytes)
+            yield _open(_unzipped(path, folder), name, needed, max_bytes)
         except FileRefused as refused:
             yield File("", {}, iter([refuse(0, refused.reason, refused.detail, "")]))
 

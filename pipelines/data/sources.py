@@ -11,13 +11,13 @@ import fnmatch
 import glob
 import hashlib
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import UserError
 from pipelines.foundation import places
+from pipelines.foundation.scratch import scratch
 from pipelines.foundation.step import Night
 from pipelines.sections import Source
 
@@ -64,8 +64,8 @@ def local(found: Found) -> Iterator[Path]:
         yield Path(found.path)
         return
     bucket, _, key = found.shown.removeprefix("s3://").partition("/")
-    with tempfile.TemporaryDirectory(prefix="nightshift-") as folder:
-        path = Path(folder, "object")
+    with scratch() as folder:
+        path = folder / "object"
         with disk(folder), _s3(found.shown) as client:
             client.download_file(bucket, key, str(path))
         yield path
@@ -149,23 +149,22 @@ def _download(night: Night, source: Source, place: int, searched: list[Path]) ->
         if path.is_file() and source.sha256.lower() in ("", digest(path)):
             return path
         folder.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkstemp(dir=folder, prefix=".part-")[1])
         try:
-            with requests.get(source.url, stream=True, timeout=60) as answer, part.open("wb") as out:
+            with scratch(".part-", folder) as draft, requests.get(source.url, stream=True, timeout=60) as answer:
+                part = draft / path.name
                 answer.raise_for_status()
-                for chunk in answer.iter_content(CHUNK):
-                    out.write(chunk)
-            if source.sha256:
-                _check(night, source, place, [Found(source.url, path.name, place, digest(part), str(part))])
-            part.replace(path)
+                with part.open("wb") as out:
+                    for chunk in answer.iter_content(CHUNK):
+                        out.write(chunk)
+                if source.sha256:
+                    _check(night, source, place, [Found(source.url, path.name, place, digest(part), str(part))])
+                part.replace(path)
         except requests.RequestException as error:
             tried = ", ".join(map(str, searched))
             raise UserError(
                 f"{_key(night, place)}.path {source.path!r} is in none of {tried}, and its url could not be fetched: {error}. "
                 f"Put the file in one of these places, or add a folder to data_folders in the profile"
             ) from None
-        finally:
-            part.unlink(missing_ok=True)
     return path
 
 

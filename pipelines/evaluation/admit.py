@@ -59,7 +59,9 @@ def admit(night: Night) -> dict:
         why = ""
         if _due(night, stands, chosen):
             why = calibrate_judge(night, name, chosen, nightly=True)["why"]
-        elif stands.admitted and set(chosen.judge.members) != {MATCHER}:
+        elif stands.suspended and stands.night == night.night:
+            anchors = {**_told(night, name, chosen.judge, stands), "suspended": True}
+        elif stands.admitted and not _measured(stands, night) and set(chosen.judge.members) != {MATCHER}:
             checked = _check(night, name, chosen.judge, stands)
             anchors = {"asked": checked.asked, "changed": checked.changed, "suspended": bool(checked.blame)}
             if checked.blame:
@@ -84,6 +86,19 @@ def _due(night: Night, stands: Standing, chosen: Declared) -> bool:
     if body is None or body["expires"] < night.night:
         return True
     return (body["labelled"], body["terms"]) != (labelled.read(night.usecase, chosen.judge).sha256, terms(chosen.judge.admission))
+
+
+def _measured(stands: Standing, night: Night) -> bool:
+    """Whether an earlier try of this very night has measured the judge: it is not asked again."""
+    return stands.night == night.night and bool(stands.body and stands.body.get("nightly"))
+
+
+def _told(night: Night, name: str, judge: Judge, stands: Standing) -> dict[str, int]:
+    """What an earlier try of this night, which suspended the judge, had found on its anchors."""
+    where = f"night = '{night.night}' AND purpose = 'anchor' AND judge = '{name}'"
+    rows = night.lake.read("judgements", night.lake.version("judgements"), where=where).to_pylist()
+    rulings = [ruling for ruling in judges.verdicts(rows, judge) if not ruling.failed]
+    return {"asked": len(rulings), "changed": sum(ruling.verdict != stands.body["anchors"][ruling.item] for ruling in rulings)}
 
 
 def _check(night: Night, name: str, judge: Judge, stands: Standing) -> Checked:

@@ -86,10 +86,7 @@ def _answer(night: Night, wanted: Sequence[tuple[Model, Sequence[dict]]]) -> dic
 
 def _items(night: Night, examples: Sequence[dict], champion: Sequence[dict], candidate: Sequence[dict]) -> list[metrics.Item]:
     old, new = (
-        {
-            row["example_id"]: metrics.Written(row["label"], row["response"], row["completion_tokens"], _dollars(night, row))
-            for row in side
-        }
+        {row["example_id"]: metrics.Written(row["label"], row["response"], row["completion_tokens"], _dollars(night, row)) for row in side}
         for side in (champion, candidate)
     )
     gold = {row["example_id"]: Answer(row["label"], row["response"]) for row in examples}

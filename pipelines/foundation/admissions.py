@@ -20,6 +20,7 @@ class Standing(NamedTuple):
     body: dict | None  # of its newest admission: judge, name, figures, correction, expires, ...
     entry: str  # hash of the ledger entry that decides; empty where there is none
     suspended: bool
+    night: str = ""  # of that entry
 
 
 def standing(chain: Iterable[Entry], judge: str, night: str) -> Standing:
@@ -28,25 +29,25 @@ def standing(chain: Iterable[Entry], judge: str, night: str) -> Standing:
     What later nights found by themselves does not count, so that a repeated night decides the same again; what a person
     calibrated counts for every night that runs after it.
     """
-    body, entry = None, ""
+    body, entry, written = None, "", ""
     suspension = None
     for found in chain:
         by_itself = found.kind == "suspension" or found.body.get("nightly", False)
         if found.body.get("judge") != judge or (by_itself and found.night > night):
             continue
         if found.kind == "admission":
-            body, entry, suspension = found.body, found.hash, None
+            body, entry, written, suspension = found.body, found.hash, found.night, None
         elif found.kind == "suspension":
-            suspension, entry = found, found.hash
+            suspension, entry, written = found, found.hash, found.night
     if body is None:
         return Standing(False, "it was never calibrated: `python -m pipelines calibrate --usecase NAME`", None, "", False)
     if suspension is not None:
-        return Standing(False, f"suspended on {suspension.night}: {suspension.body['why']}", body, entry, True)
+        return Standing(False, f"suspended on {suspension.night}: {suspension.body['why']}", body, entry, True, written)
     if not body["admitted"]:
-        return Standing(False, f"refused: {body['why']}", body, entry, False)
+        return Standing(False, f"refused: {body['why']}", body, entry, False, written)
     if body["expires"] < night:
-        return Standing(False, f"its admission expired on {body['expires']}", body, entry, False)
-    return Standing(True, f"admitted until {body['expires']}", body, entry, False)
+        return Standing(False, f"its admission expired on {body['expires']}", body, entry, False, written)
+    return Standing(True, f"admitted until {body['expires']}", body, entry, False, written)
 
 
 def admit(lake: Lake, night: str, body: dict) -> None:

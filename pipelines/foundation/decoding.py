@@ -8,14 +8,13 @@ rows leave the batch.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines.foundation.packed import Attend, Packed, blocks, movers, pack, shared_prefix
+from pipelines.foundation import cached
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
     from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-READ_TOKENS = 1024  # of prompts, in one pass: as fast a token as more of them, and what lies between two layers stays in the cache
-QUERIES = 128  # of a row, in one attention: later tokens of a prompt are not even looked at
+TOGETHER = 48  # rows that write at a time: oneMKL's products of 57 to 79 rows took twice the time of those of 56
 
 Trie = dict[int, "Trie"]  # token -> what may follow; an empty dict: free text
 
@@ -41,8 +40,7 @@ class Row:
         self.draw = draw
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
-        self.pending = prompt
-        self.past = 0
+        self.pending: list[int] = []  # decided, and not read by the model yet
         self.ended = False
 
     @property
@@ -126,7 +124,7 @@ def _batches(rows: Sequence[Row], batch_tokens: int) -> list[list[Row]]:
     for row in sorted(rows, key=lambda row: -row.size):
         if not room:
             batches.append([])
-            room = max(1, batch_tokens // row.size)
+            room = max(1, min(TOGETHER, batch_tokens // row.size))
         batches[-1].append(row)
         room -= 1
     return batches
@@ -134,13 +132,19 @@ def _batches(rows: Sequence[Row], batch_tokens: int) -> list[list[Row]]:
 
 def _answer(model: "LlamaForCausalLM", rows: list[Row], eos: int, temperature: float) -> None:
     """Fill the rows' tokens."""
-    cache, hidden = _prefill(model, rows)
+    cache = cached.Cache.empty(model, len(rows), max(row.size for row in rows))
+    hidden = cached.read_prompts(model, cache, [row.prompt for row in rows])
     while True:
         _decide(model.lm_head(model.model.norm(hidden)), rows, eos, temperature)
-        rows, cache = _drop(rows, cache)
-        if not rows:
+        live = [i for i, row in enumerate(rows) if not row.done]
+        if not live:
             return
-        hidden = _read(model, rows, cache)
+        if len(live) < len(rows):
+            order = cache.keep(live)
+            rows = [rows[i] for i in order]
+        hidden = cached.read(model, cache, [row.pending for row in rows])
+        for row in rows:
+            row.pending = []
 
 
 def _decide(logits: "Tensor", rows: list[Row], eos: int, temperature: float) -> None:
@@ -160,96 +164,3 @@ def _decide(logits: "Tensor", rows: list[Row], eos: int, temperature: float) -> 
         logprobs = best - logits.logsumexp(-1)
     for row, token, logprob in zip(rows, picks.tolist(), logprobs.flatten().tolist(), strict=True):
         row.accept(token, logprob, eos)
-
-
-class Cache(NamedTuple):
-    """Keys and values so far: per layer [B, S, 2, G, D]; row r's token at position p is at [r, p]."""
-
-    layers: list["Tensor"]
-
-    def only(self, start: int, stop: int) -> "Cache":
-        """Some of the rows, in the same memory."""
-        return Cache([layer[start:stop] for layer in self.layers])
-
-
-def _drop(rows: list[Row], cache: Cache) -> tuple[list[Row], Cache]:
-    """Only the rows that are not done; the last ones move into the places of those that are."""
-    count = sum(not row.done for row in rows)
-    free = [i for i in range(count) if rows[i].done]
-    late = [i for i in range(count, len(rows)) if not rows[i].done]
-    for to, source in zip(free, late, strict=True):
-        rows[to] = rows[source]
-        for layer in cache.layers:
-            layer[to] = layer[source]
-    return rows[:count], cache.only(0, count)
-
-
-def _prefill(model: "LlamaForCausalLM", rows: list[Row]) -> tuple[Cache, "Tensor"]:
-    """The cache after the prompts, and each prompt's last hidden state [B, d]."""
-    import torch
-
-    config, table = model.config, model.model.embed_tokens.weight
-    shape = [len(rows), max(row.size for row in rows), 2, config.num_key_value_heads, config.head_dim]
-    cache = Cache([table.new_zeros(shape) for _ in model.model.layers])
-    prefix = shared_prefix([row.prompt for row in rows])
-    if prefix:
-        _read(model, [Row(rows[0].prompt[:prefix], {}, 0, None)], cache.only(0, 1))
-        for layer in cache.layers:
-            layer[1:, :prefix] = layer[:1, :prefix]
-    for row in rows:
-        row.past, row.pending = prefix, row.prompt[prefix:]
-    starts, room = [0], READ_TOKENS
-    for place, row in enumerate(rows):
-        if len(row.pending) > room and place > starts[-1]:
-            starts.append(place)
-            room = READ_TOKENS
-        room -= len(row.pending)
-    parts = zip(starts, [*starts[1:], len(rows)], strict=True)
-    return cache, torch.cat([_read(model, rows[start:stop], cache.only(start, stop)) for start, stop in parts])
-
-
-def _read(model: "LlamaForCausalLM", rows: list[Row], cache: Cache) -> "Tensor":
-    """Run the rows' pending tokens; returns each row's last hidden state [B, d]."""
-    import torch
-
-    lengths = [len(row.pending) for row in rows]
-    packed = pack(lengths, 0)
-    past = torch.tensor([row.past for row in rows])
-    tokens = torch.tensor([token for row in rows for token in row.pending])
-    owner = packed.cells // len(packed.mask)
-    positions = past[owner] + packed.positions
-    hidden = blocks(model, model.model.embed_tokens(tokens), positions, _cached(cache, packed, past, owner, positions))
-    for row, length in zip(rows, lengths, strict=True):
-        row.past += length
-        row.pending = []
-    return hidden[torch.tensor(lengths).cumsum(0) - 1]
-
-
-def _cached(cache: Cache, packed: Packed, past: "Tensor", owner: "Tensor", positions: "Tensor") -> Attend:
-    """Attention of new tokens to all that their row holds; writes them into the cache first."""
-    import torch
-    from torch.nn.functional import scaled_dot_product_attention as sdpa
-
-    spread, gather = movers(packed)
-    last, groups = int(positions.max()), cache.layers[0].shape[3]
-    parts = []  # of every row a stretch of queries: where it starts, how far it may look, and its mask [B, 1, L, reach]
-    for start in range(0, len(packed.mask), QUERIES):
-        places = past[:, None] + torch.arange(start, min(start + QUERIES, len(packed.mask)))
-        reach = min(int(places.max()), last) + 1
-        unseen = torch.arange(reach) > places[..., None]
-        parts.append((start, reach, unseen[:, None].to(cache.layers[0].dtype).masked_fill_(unseen[:, None], -torch.inf)))
-
-    def attend(index: int, q: "Tensor", k: "Tensor", v: "Tensor") -> "Tensor":
-        layer = cache.layers[index]
-        layer[owner, positions] = torch.stack([k, v], 1)
-        queries = spread(q).unflatten(2, (groups, -1)).permute(0, 2, 3, 1, 4)  # [B, G, R, L, D]: R heads share keys
-        found = []
-        for start, reach, mask in parts:
-            some = queries[:, :, :, start : start + QUERIES]
-            keys, values = (x.transpose(1, 2) for x in layer[:, :reach].unbind(2))
-            # The heads of a group are more queries to the same keys, which are then read once.
-            out = sdpa(some.flatten(2, 3), keys, values, attn_mask=mask.repeat(1, 1, some.shape[2], 1))
-            found.append(out.unflatten(2, some.shape[2:4]))
-        return gather(torch.cat(found, 3).permute(0, 3, 1, 2, 4)).flatten(1)
-
-    return attend

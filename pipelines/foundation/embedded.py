@@ -10,12 +10,11 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.errors import UserError
+from pipelines.foundation.scratch import scratch
 
 if TYPE_CHECKING:
     from torch import Tensor, dtype
@@ -55,16 +54,14 @@ def prepare(home: Path) -> Path:
     if folder.is_dir():
         return folder
     home.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{NAME}-", dir=home))
-    try:
+    with scratch(f".{NAME}-", home) as work:
         _convert(_gguf_file(), work)
         work.chmod(0o755)
-        os.rename(work, folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        try:
+            os.rename(work, folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
     return folder
 
 

@@ -84,6 +84,24 @@ class Lake(NamedTuple):
             _commit(lambda: DeltaTable(uri).optimize.compact()["numFilesAdded"], uri)
             DeltaTable(uri).vacuum(hours, dry_run=False, enforce_retention_duration=False)
 
+    def sweep(self, table: str, hours: int) -> int:
+        """Remove data files that no version names and that are older than `hours`: a write was killed before its commit.
+
+        Returns their number. Every version stays readable.
+        """
+        from deltalake import DeltaTable
+
+        uri = self._uri(table)
+        if not DeltaTable.is_deltatable(uri):
+            return 0
+        stored = DeltaTable(uri)
+        every = [entry["version"] for entry in stored.history()]  # those that can still be read
+        options = {"enforce_retention_duration": False, "full": True, "keep_versions": every}
+        found = stored.vacuum(hours, dry_run=True, **options)
+        if found:
+            stored.vacuum(hours, dry_run=False, **options)
+        return len(found)
+
     def sizes(self, table: str, partition: str) -> dict[str, int]:
         """Bytes of the newest version by the value of its partition column."""
         import pyarrow as pa

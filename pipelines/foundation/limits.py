@@ -2,10 +2,10 @@
 
 One `Limits` for all threads of an endpoint. What the profile grants is spread evenly. What the server grants is spent
 until it says that nothing is left, then its reset is waited for: whether it grants little by little or all at once
-when a window ends, no more is sent than it takes, and no less over the minutes. Headers (Groq, Azure and vLLM's gateways
-send the same ones): https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
-A request's tokens are estimated before it is sent as its bytes / 4 and all that it may write, as the server does it:
-https://github.com/openai/openai-cookbook/blob/main/examples/How_to_handle_rate_limits.ipynb
+when a window ends, no more is sent than it takes, and no less over the minutes. The headers, of which `reset` is the time
+until all is granted again: https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
+A request's tokens are estimated before it is sent, as the server has to: four characters a token, and all that it may
+write: https://help.openai.com/en/articles/4936856-what-are-tokens-and-how-to-count-them
 """
 
 import math

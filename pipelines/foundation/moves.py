@@ -18,11 +18,32 @@ class Stage(NamedTuple):
 def champion_version(chain: Iterable[Entry], night: str = ALWAYS) -> str | None:
     """The champion that stood when a night began; None is the base model.
 
-    Promotions by this night or a later one do not count, so that a repeated night compares with the same model again;
-    a rollback is a person's act and counts for every night that runs after it.
+    Promotions by this night or a later one do not count, so that a repeated night compares with the same model again, and
+    none with a model of its future. A rollback is a person's act and counts for every night that runs after it, unless it
+    leads to a model that this night or a later one brought.
     """
-    moves = [entry for entry in chain if entry.kind == "rollback" or (entry.kind == "promotion" and entry.night < night)]
-    return moves[-1].body["version"] if moves else None
+    version, made = None, {}  # made: version -> the night that brought it
+    for entry in chain:
+        if entry.kind == "promotion":
+            made[entry.body["version"]] = entry.night
+        if entry.kind in ("promotion", "rollback") and made.get(entry.body["version"], "") < night:
+            version = entry.body["version"]
+    return version
+
+
+def late(chain: Iterable[Entry], night: str) -> str:
+    """Why what a night found out comes too late to move anything; empty where it does not.
+
+    A later night has moved already, because this one was run late or both at once: what is newer stays.
+    """
+    chain = list(chain)
+    stands, stage = champion_version(chain), staged(chain)
+    brought = [entry.night for entry in chain if entry.kind == "promotion" and entry.body["version"] == stands]
+    if brought and brought[-1] > night:
+        return f"a later night has promoted already: version {stands}, on {brought[-1]}"
+    if stage and stage.night > night:
+        return f"a later night has brought a model to staging already: version {stage.version}, on {stage.night}"
+    return ""
 
 
 def staged(chain: Iterable[Entry], night: str = ALWAYS) -> Stage | None:

@@ -5,17 +5,18 @@ Of two writers of the same number one wins: a hard link fails where the name is 
 
 import functools
 import os
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import UserError
+from pipelines.foundation.scratch import alone
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
 
 TAKEN = ("PreconditionFailed", "ConditionalRequestConflict")
+DRAFT = "draft.part"
 READERS = 16  # objects fetched at once
 
 
@@ -32,12 +33,18 @@ class Numbered(NamedTuple):
         folder = Path(self.root)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".part") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-                os.chmod(file.name, 0o444)
-                os.link(file.name, folder / name)
+            with alone(folder):  # so that one name of a draft is enough, and a killed writer's is removed by the next one
+                draft = folder / DRAFT
+                draft.unlink(missing_ok=True)  # not written over: it may be a second name of a whole file
+                with draft.open("xb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                    os.fchmod(file.fileno(), 0o444)
+                try:
+                    os.link(draft, folder / name)
+                finally:
+                    draft.unlink()
         except FileExistsError:
             return False
         except OSError as error:

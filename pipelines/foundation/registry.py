@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import UserError
-from pipelines.foundation import ledger, moves
+from pipelines.foundation import database, ledger, moves
 from pipelines.foundation.ledger import Entry
 from pipelines.foundation.step import Night
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BASE = "base"  # the key of the embedded model without an adapter
 KEY_TAG = "nightshift.key"
 NIGHT_TAG = "nightshift.night"
+MOVES = ("promotion", "rollback", "staging")  # kinds of ledger entries
 ENTRY_TAG = "nightshift.ledger"  # number and hash of the ledger entry that moved a version: an anchor outside the ledger
 
 
@@ -44,6 +45,7 @@ def client(night: Night) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     import mlflow
 
+    database.prepare(night.profile.mlflow, night.profile.artifacts or "mlruns")
     mlflow.set_tracking_uri(night.profile.mlflow)
     mlflow.set_registry_uri(night.profile.mlflow)
     found = mlflow.MlflowClient()
@@ -51,6 +53,15 @@ def client(night: Night) -> "MlflowClient":
         found.create_experiment(night.usecase.name, artifact_location=night.profile.artifacts or None)
     mlflow.set_experiment(night.usecase.name)
     return found
+
+
+def left_run(night: Night) -> str | None:
+    """The id of the MLflow run that a killed try of this step left, known by the step's key; None: there is none."""
+    client(night)
+    import mlflow
+
+    found = mlflow.search_runs(filter_string=f"tags.`{KEY_TAG}` = '{night.key}'", output_format="list", max_results=1)
+    return found[0].info.run_id if found else None
 
 
 def champion(night: Night) -> Model:
@@ -91,7 +102,9 @@ def adapter_folder(night: Night, model: Model) -> Path | None:
 
 
 def move(night: Night, kind: str, body: dict, expected: str | None) -> Entry:
-    """Write a promotion, rollback or staging entry and set the aliases; raises UserError where another champion stands than `expected`.
+    """Write a promotion, rollback or staging entry and set the aliases.
+
+    Raises UserError where another champion stands than `expected`, or a later night has moved already (`moves.late`).
 
     MLflow's aliases know no compare and swap, the ledger does: the entry is only added while the champion that it means
     to replace still stands. Two moves at once end in one winner and one refusal; a process that dies in between leaves
@@ -100,18 +113,18 @@ def move(night: Night, kind: str, body: dict, expected: str | None) -> Entry:
 
     def check(chain: list[Entry]) -> None:
         stands = moves.champion_version(chain)
+        if kind != "rollback" and (late := moves.late(chain, night.night)):
+            raise UserError(f"{kind} refused: {late}; nothing was moved")
         if stands == expected:
             return
         last = next(entry for entry in reversed(chain) if entry.kind in ("promotion", "rollback"))
         raise UserError(
             f"{kind} refused: since {last.at} {_name(stands)} is the champion of {night.usecase.name} ({last.kind}, ledger entry "
-            f"{last.seq}), but this {kind} was decided against {_name(expected)}; nothing was moved"
+            f"{last.seq}), but this {kind} was decided against {_name(expected)}; nothing was moved: run it again, against what stands now"
         )
 
     entry = ledger.append(night.lake, night.night, kind, body | {"previous": expected}, check)
     follow(night)
-    if body["version"]:
-        client(night).set_model_version_tag(night.usecase.name, body["version"], ENTRY_TAG, f"{entry.seq}:{entry.hash}")
     return entry
 
 
@@ -127,8 +140,22 @@ def follow(night: Night) -> None:
                 registry.delete_registered_model_alias(name, alias)
             elif version is not None and str(aliases.get(alias)) != version:
                 registry.set_registered_model_alias(name, alias, version)
+        _anchor(night, chain)
         if len(ledger.entries(night.lake)) == len(chain):
             return
+
+
+def _anchor(night: Night, chain: list[Entry]) -> None:
+    """Each version's tag names the newest entry that moved it; a process that died after that entry had no time to set it.
+
+    A tag that names this entry or a later one stays as it is, for `ledger verify` holds the ledger against it.
+    """
+    registry, name = client(night), night.usecase.name
+    newest = {entry.body["version"]: entry for entry in chain if entry.kind in MOVES and entry.body["version"]}
+    for version in registry.search_model_versions(f"name = '{name}'") if newest else ():
+        entry = newest.get(str(version.version))
+        if entry is not None and int(version.tags.get(ENTRY_TAG, "0").partition(":")[0]) < entry.seq:
+            registry.set_model_version_tag(name, version.version, ENTRY_TAG, f"{entry.seq}:{entry.hash}")
 
 
 def _name(version: str | None) -> str:

@@ -69,9 +69,14 @@ class Circuit:
                     self._next = math.inf  # this one is the probe; the others wait for what becomes of it
                     return
             if late(0):
-                break
+                raise self._opened()
             self.over.wait(LOOK)
-        raise Failure("circuit_open", f"not sent, {self.limit} requests in a row had failed; the last: {self._reason}", again=False)
+        self.check()
+
+    def check(self) -> None:
+        """Raises Failure where the server is given up."""
+        if self.over.is_set():
+            raise self._opened()
 
     def pause(self, seconds: float) -> None:
         """Wait before another try, or until the server is given up."""
@@ -98,6 +103,9 @@ class Circuit:
             if self._failed == self.limit:
                 self._missed = 0 if self._known else len(self._probes)
                 self._schedule()
+
+    def _opened(self) -> Failure:
+        return Failure("circuit_open", f"not sent, {self.limit} requests in a row had failed; the last: {self._reason}", again=False)
 
     def _schedule(self) -> None:
         if self._missed >= len(self._probes):

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from queue import SimpleQueue
 
@@ -63,16 +63,23 @@ class _Door:
         self._circuit = Circuit(max(FAILURES, endpoint.in_flight))
         self._limits = Limits(endpoint, self._circuit.over)
         self._pool = ThreadPoolExecutor(endpoint.in_flight, thread_name_prefix="door")
+        self._under_way: set[Future[Answered]] = set()
 
     def send(self, call: Call) -> Future[Answered]:
         """Have a thread answer the call."""
-        return self._pool.submit(self._answer, call)
+        future = self._pool.submit(self._answer, call)
+        self._under_way.add(future)
+        future.add_done_callback(self._under_way.discard)
+        return future
 
     def close(self) -> None:
         """End every wait, cut what is under way, and wait for the threads."""
         self._circuit.over.set()
-        self._connections.cut()
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        while under_way := list(self._under_way):
+            self._connections.cut()  # again and again: a thread may have been on its way to the wire
+            wait(under_way, timeout=IDLE)
+        self._pool.shutdown()
         self._connections.close()
         log.info("%s: %d tries were repeated", chat.name(self._endpoint), self._circuit.retries)
 
@@ -82,7 +89,7 @@ class _Door:
             body = json.dumps(chat.body(endpoint, call.request), allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError) as error:
             return Answered(call.key, Reply(None, f"refused: the request cannot be written as JSON: {error}"))
-        tries = _Tries(call, body, endpoint, self._connections, self._limits)
+        tries = _Tries(call, body, endpoint, self._connections, self._limits, self._circuit)
         try:
             reply = persist(tries.once, endpoint.attempts, self._circuit, tries.late)
         except Failure as failure:
@@ -95,10 +102,10 @@ class _Door:
 class _Tries:
     """All tries of one call, which end deadline_seconds after the first one began: what waits its turn has not begun."""
 
-    def __init__(self, call: Call, body: bytes, endpoint: Endpoint, connections: Connections, limits: Limits) -> None:
+    def __init__(self, call: Call, body: bytes, endpoint: Endpoint, connections: Connections, limits: Limits, circuit: Circuit) -> None:
         self.unsure = 0  # tries that may be billed, and of which no usage is known
         self._call, self._body, self._endpoint = call, body, endpoint
-        self._connections, self._limits = connections, limits
+        self._connections, self._limits, self._circuit = connections, limits, circuit
         self._tokens = estimate(body, call.request.max_new_tokens)
         self._deadline: float | None = None
 
@@ -111,6 +118,7 @@ class _Tries:
         with self._limits.admitted(self._tokens, self._deadline) as why:
             if why:
                 raise Failure("rate_limited", f"not sent, {why}", again=False)
+            self._circuit.check()  # it may have been given up in the meantime
             try:
                 reply = self._exchange()
             except Failure as failure:

@@ -77,13 +77,13 @@ def _figures(compared: list[Shift], separation: Separation | None, columns: list
 def _write(path: Path, text: str) -> None:
     """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.part")  # one name: what a killed try left is written over
     draft.write_text(text, encoding="utf-8")
     os.replace(draft, path)
 
 
 def _log(night: Night, figures: dict, folder: Path) -> str:
-    """One MLflow run with the report, its figures and a metric for each column; returns its id."""
+    """One MLflow run with the report, its figures and a metric for each column, the one that a killed try began; returns its id."""
     registry.client(night)
     import mlflow
 
@@ -92,7 +92,8 @@ def _log(night: Night, figures: dict, folder: Path) -> str:
         metrics["drifted_share"] = figures["drifted_share"]
         metrics |= {_metric(f"{shift['column']}_effect"): shift["effect"] for shift in figures["columns"]}
         metrics |= {"auc": figures["auc"]} if figures["auc"] is not None else {}
-    with mlflow.start_run(run_name="drift", tags={registry.NIGHT_TAG: night.night, registry.KEY_TAG: night.key}) as run:
+    tags = {registry.NIGHT_TAG: night.night, registry.KEY_TAG: night.key}
+    with mlflow.start_run(registry.left_run(night), run_name="drift", tags=tags) as run:
         mlflow.log_metrics(metrics)
         for name in ("drift.html", "drift.json"):
             mlflow.log_artifact(str(folder / name))

@@ -31,9 +31,12 @@ def wanted(usecase: str, profile: str, night: str) -> bool:
 
 
 def pending(night: Night) -> list[str]:
-    """What would move if it is approved; a candidate that a person rolled back once would not."""
+    """What would move if it is approved: nothing of a night that comes late, and no candidate that a person rolled back once."""
     gate, model = night.before("gate"), night.before("finetune")["model"]
-    away = moves.abandoned(ledger.entries(night.lake), model)
+    chain = ledger.entries(night.lake)
+    if moves.late(chain, night.night):
+        return []
+    away = moves.abandoned(chain, model)
     able = ["the candidate"] if gate["verdict"] == "PROMOTE" and away is None else []
     return able + (["the model in staging"] if (gate.get("staging") or {}).get("verdict") == "CONFIRM" else [])
 

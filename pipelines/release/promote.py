@@ -2,7 +2,8 @@
 
 Every candidate becomes a model version with its verdict and lineage as tags and the alias `candidate`. On the verdict
 PROMOTE (and an approval, where the use case wants one) it becomes the champion, or, with `staging.max_nights`, goes to
-staging, from where the gate confirms it on fresh rows of later nights. Moves are atomic: see `registry.move`.
+staging, from where the gate confirms it on fresh rows of later nights. Moves are atomic: see `registry.move`. A night that
+is run late, say by a backfill, moves nothing where a later night has promoted already: see `moves.late`.
 """
 
 import logging
@@ -23,21 +24,26 @@ def _approval(night: Night) -> dict[str, object]:
 
 @step(code=2, after="gate", sections=("approval", "four_eyes", "staging"), extra=_approval)
 def promote(night: Night) -> dict:
-    """Register the candidate and move what may move; raises UserError where another move came first."""
+    """Register the candidate and move what may move; raises UserError where a person's or an earlier night's move came first."""
     gate, evaluated = night.before("gate"), night.before("evaluate")
     version = _register(night, gate["verdict"])
     registry.client(night).set_registered_model_alias(night.usecase.name, "candidate", version)
     expected = evaluated["champion"]["version"]
-    moved, why = _move_staged(night, expected), ""
+    late = moves.late(ledger.entries(night.lake), night.night)
+    moved, why = "none" if late else _move_staged(night, expected), ""
     blocked = _blocked(night, version)
     if gate["verdict"] != "PROMOTE":
         why = f"the verdict is {gate['verdict']}"
+    elif late:
+        why = late
     elif blocked:
         why = blocked
     elif moved == "champion":
         why = "the model in staging was confirmed tonight, and the verdict is on the champion before it"
     elif night.usecase.staging.max_nights and registry.staging(night) is not None and moved == "none":
         why = "another model is in staging"
+    elif other := _promoted(night, version):
+        why = f"this night has promoted version {other} already, and the verdict is on the champion before it"
     else:
         moved = "staging" if night.usecase.staging.max_nights else "champion"
         _move(night, "staging" if moved == "staging" else "promotion", _facts(night, version), expected)
@@ -68,6 +74,14 @@ def _move_staged(night: Night, expected: str | None) -> str:
         return "none"
     _move(night, "promotion", _facts(night, found["version"]) | {"evidence": found}, expected)
     return "champion"
+
+
+def _promoted(night: Night, version: str) -> str:
+    """The other candidate of this night that is the champion, say of the settings before; empty where there is none."""
+    chain = ledger.entries(night.lake)
+    own = {entry.body["version"] for entry in chain if (entry.kind, entry.night) == ("promotion", night.night)}
+    stands = moves.champion_version(chain)
+    return stands if stands in own - {version} else ""
 
 
 def _blocked(night: Night, version: str) -> str:
@@ -113,8 +127,10 @@ def _register(night: Night, verdict: str) -> str:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     found = [v for v in client.search_model_versions(f"name = '{name}'") if v.tags.get(registry.KEY_TAG) == candidate["model"]]
-    version = found[0] if found else client.create_model_version(name, candidate["adapter"], run_id=candidate["run_id"])
-    for key, value in _tags(night, candidate["model"], verdict).items():
+    tags = _tags(night, candidate["model"], verdict)
+    # With its tags in one transaction: a version without its key would be made again.
+    version = found[0] if found else client.create_model_version(name, candidate["adapter"], run_id=candidate["run_id"], tags=tags)
+    for key, value in tags.items():
         client.set_model_version_tag(name, version.version, key, value)
     return str(version.version)
 

@@ -43,7 +43,8 @@ class ChatRequest(BaseModel):
     max_tokens: int | None = Field(None, ge=1, le=1024)
     max_completion_tokens: int | None = Field(None, ge=1, le=1024)
     temperature: float = Field(0.0, ge=0, le=2)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
+    logprobs: bool | None = None
     stop: str | Annotated[list[str], Field(max_length=4)] | None = None
     stream: Literal[False] = False
     n: Literal[1] = 1
@@ -143,7 +144,7 @@ def _read(body: bytes, models: Models) -> Asked:
             "messages",
             code="context_length_exceeded",
         )
-    return Asked(chat.model, rendered.prompt, rendered.choices, limit, chat.temperature, chat.seed, tuple(stop))
+    return Asked(chat.model, rendered.prompt, rendered.choices, limit, chat.temperature, chat.seed, tuple(stop), bool(chat.logprobs))
 
 
 def _explain(error: ValidationError) -> Refused:
@@ -160,12 +161,16 @@ def _reply(asked: Asked, answered: Answered) -> dict[str, Any]:
     """OpenAI's chat completion object."""
     used = {"prompt_tokens": answered.prompt_tokens, "completion_tokens": answered.completion_tokens}
     message = {"role": "assistant", "content": answered.text}
+    logprobs = None
+    if answered.tokens is not None:
+        content = [{"token": piece.text, "logprob": piece.logprob, "bytes": None, "top_logprobs": []} for piece in answered.tokens]
+        logprobs = {"content": content}
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
         "object": "chat.completion",
         "created": int(time.time()),
         "model": asked.model,
         "system_fingerprint": answered.key,
-        "choices": [{"index": 0, "message": message, "finish_reason": answered.finish_reason, "logprobs": None}],
+        "choices": [{"index": 0, "message": message, "finish_reason": answered.finish_reason, "logprobs": logprobs}],
         "usage": used | {"total_tokens": sum(used.values())},
     }

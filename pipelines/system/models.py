@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.foundation import registry, rendering
 from pipelines.foundation.step import Night
-from pipelines.system.batching import Answered, Asked
+from pipelines.system.batching import Answered, Asked, Token
 
 if TYPE_CHECKING:
+    from pipelines.foundation.decoding import Completion
     from pipelines.foundation.embedded import Loaded
 
 CHECK_SECONDS = 30
@@ -91,6 +92,19 @@ class Models:
 
         first = batch[0]
         loaded, key = (self._champion, self.champion_key) if first.model == "champion" else (self._base, registry.BASE)
-        options = {"choices": first.choices or None, "temperature": first.temperature, "seed": first.seed}
-        written = generate(loaded.model, loaded.tokenizer, [asked.prompt for asked in batch], first.max_tokens, **options)
-        return [Answered(found.text, found.prompt_tokens, found.completion_tokens, found.finish_reason, key) for found in written]
+        options = {"choices": first.choices or None, "temperature": first.temperature, "seed": [asked.seed for asked in batch]}
+        limits = [asked.max_tokens for asked in batch]
+        written = generate(loaded.model, loaded.tokenizer, [asked.prompt for asked in batch], limits, **options)
+        return [
+            Answered(*found[:4], key, _tokens(loaded, found) if asked.logprobs else None)
+            for asked, found in zip(batch, written, strict=True)
+        ]
+
+
+def _tokens(loaded: "Loaded", written: "Completion") -> tuple[Token, ...]:
+    """Each token's share of the text: a token that ends within a letter has none, the one that ends the letter has all of it."""
+    from tokenizers.decoders import DecodeStream
+
+    stream, reader = DecodeStream(skip_special_tokens=True), loaded.tokenizer.backend_tokenizer
+    pieces = [stream.step(reader, token) or "" for token in written.tokens]
+    return tuple(Token(piece, logprob) for piece, logprob in zip(pieces, written.logprobs, strict=True))

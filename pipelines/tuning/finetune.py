@@ -1,13 +1,16 @@
 """LoRA supervised fine-tuning of the base model: `python -m pipelines finetune --usecase support --night 2026-11-20`.
 
-A killed run goes on from its last checkpoint; the loss curve and the settings are in MLflow.
+A killed run goes on from its last checkpoint; the loss curve and the settings are in MLflow. What is made there is found
+again by the step's key: one run, one model, however often the training was killed.
 """
 
+import json
 import logging
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import NightStopped
 from pipelines.foundation import embedded, protected, registry, rendering
@@ -16,7 +19,18 @@ from pipelines.tuning import loop
 from pipelines.tuning.batches import Row
 from pipelines.tuning.meter import Meter
 
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+
 log = logging.getLogger("pipelines.finetune")
+
+
+class Kept(NamedTuple):
+    """A training whose adapter is in MLflow."""
+
+    adapter: str  # URI
+    run_id: str
+    figures: dict  # see `loop.train`
 
 
 def _inputs(night: Night) -> dict[str, object]:
@@ -33,22 +47,12 @@ def finetune(night: Night) -> dict:
             f"finetune: there are no train rows up to {night.night}; look at `python -m pipelines status --usecase {night.usecase.name}`"
         )
     folder = embedded.prepare(Path(night.profile.state) / "models")
-    rows = _encode(night, folder, examples)
-    client = registry.client(night)
-    run_id = _open_run(night)
     scratch = Path(night.profile.state) / "checkpoints" / night.usecase.name / night.key
-    report = _report(client, run_id)
-    with Meter(night) as meter:
-
-        def on_step(at: dict) -> None:
-            report(at)
-            meter.count(at["batch_tokens"])
-
-        figures = loop.train(folder, rows, night.usecase.tuning, scratch, on_step)
-    adapter = _keep(night, run_id, scratch / "adapter", figures)
-    shutil.rmtree(scratch)
+    kept = _find(night) or _train(night, folder, _encode(night, folder, examples), scratch)
+    shutil.rmtree(scratch, ignore_errors=True)
     synthetic = sum(row["source"] == "synthetic" for row in examples)
-    return {"adapter": adapter, "model": night.key, "run_id": run_id, "rows": len(rows), "synthetic_rows": synthetic} | figures
+    counts = {"rows": len(examples), "synthetic_rows": synthetic}
+    return {"adapter": kept.adapter, "model": night.key, "run_id": kept.run_id} | counts | kept.figures
 
 
 def choose(night: Night) -> list[dict]:
@@ -90,20 +94,31 @@ def _encode(night: Night, folder: Path, examples: list[dict]) -> list[Row]:
     ]
 
 
+def _train(night: Night, folder: Path, rows: list[Row], scratch: Path) -> Kept:
+    """Train from the last checkpoint on, and keep the adapter."""
+    run_id = _open_run(night)
+    report = _report(registry.client(night), run_id)
+    with Meter(night) as meter:
+
+        def on_step(at: dict) -> None:
+            report(at)
+            meter.count(at["batch_tokens"])
+
+        figures = loop.train(folder, rows, night.usecase.tuning, scratch, on_step)
+    return _keep(night, run_id, scratch / "adapter", figures)
+
+
 def _open_run(night: Night) -> str:
-    """The MLflow run of this training: the one a killed try left, else a new one."""
+    """The MLflow run of this training: the one a killed try left, with what it had no time to write, else a new one."""
+    left = registry.left_run(night)
     import mlflow
 
-    tag = f"tags.`{registry.KEY_TAG}` = '{night.key}'"
-    found = mlflow.search_runs(filter_string=tag, output_format="list", max_results=1)
-    if found:
-        return found[0].info.run_id
     tags = {registry.KEY_TAG: night.key, registry.NIGHT_TAG: night.night}
-    with mlflow.start_run(run_name=f"finetune {night.night}", tags=tags) as run:
-        mlflow.log_params(night.usecase.tuning.model_dump() | {"base": embedded.NAME})
+    with mlflow.start_run(left, run_name=f"finetune {night.night}", tags=tags) as run:
+        params = night.usecase.tuning.model_dump() | {"base": embedded.NAME}
+        params |= {f"{table}_version": night.before(step)[table] for table, step in (("examples", "split"), ("synthetic", "synthesize"))}
+        mlflow.log_params({name: value for name, value in params.items() if name not in run.data.params})
         mlflow.log_dict(night.usecase.model_dump(), "usecase.json")
-        for table, before in (("examples", "split"), ("synthetic", "synthesize")):
-            mlflow.log_param(f"{table}_version", night.before(before)[table])
     return run.info.run_id
 
 
@@ -134,15 +149,34 @@ def _report(client: "registry.MlflowClient", run_id: str) -> Callable[[dict], No
     return report
 
 
-def _keep(night: Night, run_id: str, adapter: Path, figures: dict) -> str:
-    """Log the adapter as plain files of a LoggedModel and close the run; returns the model's URI."""
+def _models(night: Night) -> "list[LoggedModel]":
+    """The adapters that tries of this training began to keep, a finished one first."""
+    client = registry.client(night)
+    experiment = client.get_experiment_by_name(night.usecase.name)
+    found = client.search_logged_models([experiment.experiment_id], f"tags.`{registry.KEY_TAG}` = '{night.key}'")
+    return sorted(found, key=lambda model: (model.status != "READY", model.creation_timestamp))
+
+
+def _find(night: Night) -> Kept | None:
+    """The training that a killed try finished, and had no time to tell."""
+    for model in _models(night):
+        if model.status == "READY":
+            log.info("trained already, its adapter is %s", model.model_id)
+            return Kept(f"models:/{model.model_id}", model.source_run_id, json.loads(model.params["training"]))
+    return None
+
+
+def _keep(night: Night, run_id: str, adapter: Path, figures: dict) -> Kept:
+    """Log the adapter as plain files of a LoggedModel and close the run; a model is READY when all of that is done."""
     import mlflow
 
     client = registry.client(night)
+    begun = _models(night)
     with mlflow.start_run(run_id=run_id):
         mlflow.log_metrics({name: float(value) for name, value in figures.items() if isinstance(value, (int, float))})
         tags = {registry.KEY_TAG: night.key, registry.NIGHT_TAG: night.night}
-        model = mlflow.initialize_logged_model(name="adapter", tags=tags, params={"base": embedded.NAME})
+        params = {"base": embedded.NAME, "training": json.dumps(figures)}
+        model = begun[0] if begun else mlflow.initialize_logged_model(name="adapter", tags=tags, params=params)
         client.log_model_artifacts(model.model_id, str(adapter))
-        mlflow.finalize_logged_model(model.model_id, "READY")
-    return f"models:/{model.model_id}"
+    client.finalize_logged_model(model.model_id, "READY")
+    return Kept(f"models:/{model.model_id}", run_id, figures)

@@ -86,6 +86,16 @@ def test_while_a_model_is_in_staging_tonights_waits(staged: Callable) -> None:
     assert (found["moved"], found["staging_version"], found["why"]) == ("none", "1", "another model is in staging")
 
 
+def test_a_night_that_is_run_late_drops_no_model_that_a_later_night_staged(staged: Callable) -> None:
+    evidence = staged(SECOND, 400, 160, 0)
+    night_with("PROMOTE", LAST, staging=evidence)
+    assert promote("small", "local", LAST)["staging_version"] == "2"
+    night_with("PROMOTE", SECOND, staging=evidence)
+    found = promote("small", "local", SECOND)
+    assert (found["moved"], found["staging_version"]) == ("none", "2")
+    assert found["why"] == f"a later night has brought a model to staging already: version 2, on {LAST}"
+
+
 def test_nothing_is_confirmed_where_nothing_is_in_staging(house: House) -> None:
     house(staging={"max_nights": 7})
     assert confirm(open_night("small", "local", SECOND)) is None

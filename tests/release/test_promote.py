@@ -10,10 +10,12 @@ from pipelines.foundation import ledger, registry
 from pipelines.foundation.step import open_night
 from pipelines.monitoring.status import read_status, render
 from pipelines.release.promote import promote
-from tests.release.candidates import night_with
+from pipelines.release.rollback import rollback
+from tests.release.candidates import adapter, night_with
 from tests.release.nights import remember
 
 House = Callable[..., Path]
+EVALUATED = {"champion": {"key": registry.BASE, "version": None}, "scores": 1, "metrics": {}, "model_calls": 40}
 
 
 def aliases(date: str) -> dict[str, str]:
@@ -80,6 +82,57 @@ def test_a_promotion_pins_everything_that_it_rests_on(house: House) -> None:
     assert set(body["prompts"]) == {"system.txt"} and len(body["code"]) == 64
     tag = registry.client(opened).get_model_version("small", "1").tags[registry.ENTRY_TAG]
     assert tag == f"1:{entry.hash}"
+
+
+def promotions(date: str) -> list[tuple[str, str]]:
+    entries = ledger.entries(open_night("small", "local", date).lake)
+    return [(entry.night, entry.body["version"]) for entry in entries if entry.kind == "promotion"]
+
+
+def test_a_night_that_is_run_late_ends_well_and_leaves_the_newer_champion(house: House) -> None:
+    house()
+    night_with("PROMOTE", "2026-11-20")
+    promote("small", "local", "2026-11-20")
+    night_with("PROMOTE", "2026-11-19")
+    found = promote("small", "local", "2026-11-19")
+    assert (found["version"], found["champion_version"], found["moved"], found["verdict"]) == ("2", "1", "none", "PROMOTE")
+    assert found["why"] == "a later night has promoted already: version 1, on 2026-11-20"
+    assert promotions("2026-11-20") == [("2026-11-20", "1")] and aliases("2026-11-20")["champion"] == "1"
+
+
+def test_a_backfill_after_a_rollback_to_the_base_model_promotes_again_in_order(house: House) -> None:
+    house(profile={"serving": ""})
+    night_with("PROMOTE", "2026-11-20")
+    promote("small", "local", "2026-11-20")
+    rollback("small", "local", "base", "the rows were wrong")
+    for date in ("2026-11-18", "2026-11-19"):
+        night_with("PROMOTE", date)
+        assert promote("small", "local", date)["moved"] == "champion"
+    assert promotions("2026-11-20") == [("2026-11-20", "1"), ("2026-11-18", "2"), ("2026-11-19", "3")]
+
+
+def test_no_night_is_compared_with_a_model_of_its_future_though_a_person_put_it_back(house: House) -> None:
+    house(profile={"serving": ""})
+    for date in ("2026-11-16", "2026-11-18", "2026-11-19"):
+        night_with("PROMOTE", date)
+        promote("small", "local", date)
+    rollback("small", "local", "2", "wrong refunds")  # the model of the 18th
+    nights = ("2026-11-16", "2026-11-17", "2026-11-18", "2026-11-19", "2026-11-20")
+    assert [registry.champion(open_night("small", "local", date)).version for date in nights] == [None, "1", "1", "2", "2"]
+
+
+def test_another_candidate_of_a_night_that_has_promoted_waits_for_the_next_night(house: House) -> None:
+    house()
+    night_with("PROMOTE", "2026-11-19")
+    promote("small", "local", "2026-11-19")
+    night = open_night("small", "local", "2026-11-19")
+    changed = night.before("finetune") | adapter(night) | {"model": "changed", "key": "changed"}  # by other settings
+    remember(night, "finetune", changed, key="changed")
+    remember(night, "evaluate", EVALUATED | {"after": "finetune", "inputs": "changed"}, key="e")
+    remember(night, "gate", {"verdict": "PROMOTE", "metrics": {}, "after": "evaluate", "inputs": "e"}, key="g")
+    found = promote("small", "local", "2026-11-19")
+    assert (found["version"], found["moved"], found["champion_version"]) == ("2", "none", "1")
+    assert found["why"] == "this night has promoted version 1 already, and the verdict is on the champion before it"
 
 
 def test_a_verdict_against_a_champion_that_no_longer_stands_promotes_nothing(house: House) -> None:

@@ -106,8 +106,7 @@ def _move(version: str, barrier: object, results: object) -> None:
 
 def test_two_moves_at_once_end_in_one_winner_and_one_clear_refusal(two: House) -> None:
     night_with("PROMOTE", "2026-11-17")
-    with pytest.raises(UserError, match="promotion refused"):
-        promote("small", "local", "2026-11-17")  # registers version 3, and is refused
+    assert promote("small", "local", "2026-11-17")["moved"] == "none"  # registers version 3, and comes too late
     spawn = multiprocessing.get_context("spawn")
     barrier, results = spawn.Barrier(2), spawn.Queue()
     racers = [spawn.Process(target=_move, args=(version, barrier, results)) for version in ("1", "3")]

@@ -1,5 +1,6 @@
 """The endpoint speaks OpenAI's protocol, refuses clearly, and answers those who wait together at once."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from fastapi.testclient import TestClient
 
-from pipelines.system.batching import Answered, Asked, Batcher
+from pipelines.system.batching import Answered, Asked, Batcher, Token
 from pipelines.system.endpoint import build
 from pipelines.system.models import Rendered
 
@@ -42,7 +43,11 @@ class Parrot:
         self.batches.append(batch)
         if batch[0].prompt == "break":
             raise RuntimeError("out of memory")
-        return [Answered(asked.prompt, self.count(asked.prompt), 2, "length", "abc") for asked in batch]
+        return [self.say(asked) for asked in batch]
+
+    def say(self, asked: Asked) -> Answered:
+        pieces = tuple(Token(piece, -0.5) for piece in re.findall(r" ?[^ ]+", asked.prompt))
+        return Answered(asked.prompt, self.count(asked.prompt), 2, "length", "abc", pieces if asked.logprobs else None)
 
     def idle(self) -> None:
         """Nothing to look for."""
@@ -83,6 +88,8 @@ def test_the_models_and_the_health_are_listed(client: TestClient) -> None:
         pytest.param({"messages": HELLO, "max_tokens": 0}, 400, "max_tokens", id="max_tokens"),
         pytest.param({"messages": HELLO, "stop": ""}, 400, "stop", id="empty stop"),
         pytest.param({"messages": HELLO, "tools": []}, 400, "tools", id="unsupported key"),
+        pytest.param({"messages": HELLO, "top_logprobs": 3}, 400, "top_logprobs", id="top log-probabilities"),
+        pytest.param({"messages": HELLO, "response_format": {"type": "json_schema"}}, 400, "response_format", id="schema"),
         pytest.param({"messages": HELLO, "model": "gpt"}, 404, "model", id="model"),
         pytest.param({"messages": [{"role": "user", "content": "word " * 60}]}, 400, "messages", id="too long"),
         pytest.param([], 400, None, id="no object"),
@@ -106,10 +113,11 @@ def test_the_text_ends_before_the_first_stop(client: TestClient) -> None:
     assert (found["choices"][0]["message"]["content"], found["choices"][0]["finish_reason"]) == ("one", "stop")
 
 
-def test_requests_that_wait_are_answered_together_and_sampled_ones_alone(client: TestClient, parrot: Parrot) -> None:
+def test_requests_that_wait_are_answered_together_where_their_temperature_is_one(client: TestClient, parrot: Parrot) -> None:
     def post(number: int) -> str:
-        body = {"messages": [{"role": "user", "content": f"q{number}"}], "temperature": 1 if number == 0 else 0}
-        return client.post(URL, json=body).json()["choices"][0]["message"]["content"]
+        settings = {"temperature": 1 if number < 3 else 0, "seed": number, "max_tokens": number % 10 + 1}
+        found = client.post(URL, json={"messages": [{"role": "user", "content": f"q{number}"}]} | settings)
+        return found.json()["choices"][0]["message"]["content"]
 
     parrot.free.clear()
     with ThreadPoolExecutor(12) as pool:
@@ -119,7 +127,20 @@ def test_requests_that_wait_are_answered_together_and_sampled_ones_alone(client:
         time.sleep(0.5)
         parrot.free.set()
         assert first.result() == "q99" and [other.result() for other in others] == [f"q{number}" for number in range(10)]
-    assert sorted(len(batch) for batch in parrot.batches) == [1, 1, 9]
+    assert sorted(len(batch) for batch in parrot.batches) == [1, 3, 7]
+
+
+def test_log_probabilities_come_where_they_are_asked_for_and_end_with_the_text(client: TestClient) -> None:
+    body = {"messages": [{"role": "user", "content": "one two three"}], "logprobs": True}
+    pieces = [{"token": text, "logprob": -0.5, "bytes": None, "top_logprobs": []} for text in ("one", " two", " three")]
+    assert client.post(URL, json=body).json()["choices"][0]["logprobs"] == {"content": pieces}
+    assert client.post(URL, json=body | {"stop": " three"}).json()["choices"][0]["logprobs"] == {"content": pieces[:2]}
+    assert client.post(URL, json=body | {"logprobs": False}).json()["choices"][0]["logprobs"] is None
+
+
+def test_the_header_of_a_repeated_call_and_an_empty_system_message_are_taken(client: TestClient) -> None:
+    body = {"messages": [{"role": "system", "content": ""}, *HELLO], "seed": 2**62, "temperature": 0.4, "max_tokens": 3}
+    assert client.post(URL, json=body, headers={"Idempotency-Key": "k1"}).status_code == 200
 
 
 def test_a_failing_model_fails_its_request_and_not_the_server(client: TestClient) -> None:
