@@ -165,7 +165,17 @@ def run(name: str) -> dict:
     command = [sys.executable, __file__]
     if name == "deepeval":
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
-        command = ["uv", "run", "-q", "--isolated", "--no-project", "--python", python, "--with-requirements", str(REQUIREMENTS)]
+        command = [
+            str(Path(sys.executable).parent / "uv"),
+            "run",
+            "-q",
+            "--isolated",
+            "--no-project",
+            "--python",
+            python,
+            "--with-requirements",
+            str(REQUIREMENTS),
+        ]
         command += ["python", __file__]
     with BillingServer(Terms(latency=LATENCY)) as server, tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "none", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -190,7 +200,7 @@ def line(name: str) -> str:
     wall, spread = seconds * contender.scale, (runs[-1]["seconds"] - runs[0]["seconds"]) * contender.scale
     return (
         f"{contender.label:26s} {round(contender.calls * contender.scale):6d} {wall:8.2f} {spread:7.2f} {contender.calls / seconds:8.1f} "
-        f"{at_once:8d} {ideal / seconds:7.1%} {cpu / contender.calls * 1_000:8.2f} {memory:7.0f} {lost:5d}"
+        f"{at_once:8d} {ideal / seconds:7.1%} {cpu / contender.calls * 1_000:8.2f} {memory:7.0f} {lost / contender.calls:6.1%}"
     )
 
 

@@ -11,6 +11,7 @@ backfill of the DAG at once; the command line would take seconds to start and wr
 Nights that ran before run again: what has not changed comes from the memo, without a call to a model.
 """
 
+import contextlib
 import datetime
 import sys
 import time
@@ -23,7 +24,7 @@ from pipelines.foundation.step import ORDER
 from pipelines.settings import load_profile
 from plugins import servers, trigger
 from plugins.command import command
-from plugins.trigger import OVER, Api
+from plugins.trigger import OVER, Api, Refused
 
 DAY = datetime.timedelta(days=1)
 POLL_SECONDS = 2
@@ -129,21 +130,43 @@ def _under_way(api: Api, asked: Range) -> int | None:
     """
     deadline = time.monotonic() + MARKED_SECONDS
     while True:
-        found = api.call("GET", f"/api/v2/backfills?dag_id={asked.dag_id}&order_by=-id&limit=1")["backfills"]
-        if not found or found[0]["completed_at"]:
+        found = _newest(api, asked.dag_id)
+        if found is None or found["completed_at"]:
             return None
-        other = Range(asked.dag_id, found[0]["from_date"], found[0]["to_date"])
+        other = Range(asked.dag_id, found["from_date"], found["to_date"])
         if any(run["state"] not in OVER for run in _runs(api, other).values()) or time.monotonic() > deadline:
             break
         time.sleep(POLL_SECONDS)
     if other == asked:
-        return found[0]["id"]
+        return found["id"]
     nights = f"{night_of(other.since)} to {night_of(other.until)}"
-    raise UserError(f"the backfill {found[0]['id']} of {asked.dag_id} ({nights}) is under way: wait for it, or cancel it in the Airflow UI")
+    raise UserError(f"the backfill {found['id']} of {asked.dag_id} ({nights}) is under way: wait for it, or cancel it in the Airflow UI")
+
+
+def _newest(api: Api, dag_id: str) -> dict | None:
+    found = api.call("GET", f"/api/v2/backfills?dag_id={dag_id}&order_by=-id&limit=1")["backfills"]
+    return found[0] if found else None
 
 
 def _create(api: Api, asked: Range, profile: str) -> int:
-    return api.call("POST", "/api/v2/backfills", _body(asked) | {"dag_run_conf": {"profile": profile}})["id"]
+    """The new backfill's number.
+
+    On SQLite the server gives up where the scheduler writes for too long, and leaves the first part of the backfill: that is
+    cancelled, and all of it asked for again.
+    """
+    deadline, begun = time.monotonic() + MARKED_SECONDS, False
+    while True:
+        try:
+            return api.call("POST", "/api/v2/backfills", _body(asked) | {"dag_run_conf": {"profile": profile}})["id"]
+        except Refused as refused:
+            begun = begun or refused.status >= 500
+            if not begun or time.monotonic() > deadline:
+                raise
+        time.sleep(POLL_SECONDS)
+        part = _newest(api, asked.dag_id)
+        if part and not part["completed_at"] and (part["from_date"], part["to_date"]) == (asked.since, asked.until):
+            with contextlib.suppress(Refused):  # locked again, or it has ended by itself
+                api.call("PUT", f"/api/v2/backfills/{part['id']}/cancel")
 
 
 def _body(asked: Range) -> dict[str, object]:

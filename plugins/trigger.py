@@ -21,6 +21,14 @@ REGISTERED_SECONDS = 90  # a new DAG file is read within 15 s, later on a busy m
 OVER = ("success", "failed")
 
 
+class Refused(UserError):
+    """The server's own words, and its HTTP status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class Api:
     """The REST API of a server on this machine that makes everybody an admin."""
 
@@ -30,7 +38,7 @@ class Api:
         self._token = self.call("GET", "/auth/token")["access_token"]
 
     def call(self, method: str, path: str, body: dict | None = None) -> dict:
-        """One request; raises UserError with the server's own words where it refuses."""
+        """One request; raises Refused with the server's own words, UserError where no server answers."""
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._base + path, data, headers, method=method)
@@ -38,7 +46,8 @@ class Api:
             with urllib.request.urlopen(request, timeout=60) as response:
                 return json.load(response)
         except urllib.error.HTTPError as error:
-            raise UserError(f"Airflow refused {method} {path}: {error.code} {error.read().decode(errors='replace')}") from None
+            said = error.read().decode(errors="replace")
+            raise Refused(f"Airflow refused {method} {path}: {error.code} {said}", error.code) from None
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             raise UserError(f"Airflow does not answer on {self._base} ({error}): `make up` starts it") from None
 

@@ -1,11 +1,12 @@
 """The keys and values of prompts and answers in one block of memory, and a forward pass that reads and extends them.
 
-Notable: what all prompts begin with is read once; rows are packed for the linears (`pipelines.foundation.packed`) and
+Notable: what several prompts begin with is read once, be it the system text of all of them or the message that two of
+them are about; rows are packed for the linears (`pipelines.foundation.packed`) and
 padded for attention alone; a row that is done leaves without the others being copied.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.foundation.packed import Attend, Packed, blocks, movers, pack, shared_prefix
 
@@ -14,7 +15,16 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
 READ_TOKENS = 1024  # of prompts, in one pass: as fast a token as with more, and what passes between two linears stays small
+WORTH_TOKENS = 64  # that a pass over something shared must spare: it reads all weights, as long as 30 tokens take
 QUERIES = 128  # tokens of a row in one attention: what none of them may see is not looked at
+
+
+class Shared(NamedTuple):
+    """A stretch of tokens that several rows have after the same beginning."""
+
+    rows: list[int]
+    start: int
+    stop: int
 
 
 class Cache:
@@ -55,21 +65,49 @@ def read_prompts(model: "LlamaForCausalLM", cache: Cache, prompts: Sequence[list
     """Put prompts into an empty cache; returns each one's last hidden state [B, d]."""
     import torch
 
-    prefix = shared_prefix(prompts)
-    if prefix:
-        read(model, cache.only(0, 1), [prompts[0][:prefix]])
-        for layer in cache.layers:
-            layer[1:, :prefix] = layer[:1, :prefix]
-        cache.past[:] = prefix
-    own = [prompt[prefix:] for prompt in prompts]
+    level: list[list[int]] = [list(range(len(prompts)))]
+    while level:
+        deeper: list[list[int]] = []
+        shared: list[Shared] = []
+        for rows in level:
+            start, stop = int(cache.past[rows[0]]), shared_prefix([prompts[row] for row in rows])
+            if (len(rows) - 1) * (stop - start) >= WORTH_TOKENS:
+                shared.append(Shared(rows, start, stop))
+            children: dict[int, list[int]] = {}
+            for row in rows:
+                children.setdefault(prompts[row][stop], []).append(row)
+            deeper += [child for child in children.values() if 1 < len(child) < len(rows)]
+        for start, stop in _passes([found.stop - found.start for found in shared]):
+            _read_shared(model, cache, prompts, shared[start:stop])
+        level = deeper
+    own = [prompt[past:] for prompt, past in zip(prompts, cache.past.tolist(), strict=True)]
+    passes = _passes([len(tokens) for tokens in own])
+    return torch.cat([read(model, cache.only(start, stop), own[start:stop]) for start, stop in passes])
+
+
+def _read_shared(model: "LlamaForCausalLM", cache: Cache, prompts: Sequence[list[int]], shared: Sequence[Shared]) -> None:
+    """Read each stretch once, in a cache of its own, and copy it to the rows that have it."""
+    some = Cache.empty(model, len(shared), max(found.stop for found in shared))
+    for place, (rows, start, _) in enumerate(shared):
+        some.past[place] = start
+        for layer, whole in zip(some.layers, cache.layers, strict=True):
+            layer[place, :start] = whole[rows[0], :start]
+    read(model, some, [prompts[rows[0]][start:stop] for rows, start, stop in shared])
+    for place, (rows, start, stop) in enumerate(shared):
+        cache.past[rows] = stop
+        for layer, whole in zip(some.layers, cache.layers, strict=True):
+            whole[rows, start:stop] = layer[place, start:stop]
+
+
+def _passes(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Neighbours that go through the model together: from, to."""
     starts, room = [0], READ_TOKENS
-    for row, tokens in enumerate(own):
-        if len(tokens) > room and row > starts[-1]:
-            starts.append(row)
+    for place, size in enumerate(sizes):
+        if size > room and place > starts[-1]:
+            starts.append(place)
             room = READ_TOKENS
-        room -= len(tokens)
-    parts = zip(starts, [*starts[1:], len(own)], strict=True)
-    return torch.cat([read(model, cache.only(start, stop), own[start:stop]) for start, stop in parts])
+        room -= size
+    return list(zip(starts, [*starts[1:], len(sizes)], strict=True)) if sizes else []
 
 
 def read(model: "LlamaForCausalLM", cache: Cache, tokens: Sequence[list[int]]) -> "Tensor":

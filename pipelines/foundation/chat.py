@@ -90,7 +90,9 @@ def refusal(status: int, headers: Mapping[str, str], content: bytes, schema: boo
         word = "rate_limited" if status == 429 else "server_error"
         # It may have happened after the work was done.
         return Failure(word, reason, wait=wait, unsure=status >= 500)
-    return Failure("refused", reason, again=False, server=status in SETTINGS or status < 400)
+    if status in SETTINGS:
+        return Failure("denied", reason, again=False)
+    return Failure("refused", reason, again=False, server=status < 400)
 
 
 def reply(endpoint: Endpoint, request: Request, content: bytes) -> Reply:

@@ -5,8 +5,10 @@ The same code works on a local folder and on S3 (`s3://bucket/prefix`, credentia
 
 import contextlib
 import random
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import UserError
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 20
 SQL = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE", "timestamp": "TIMESTAMP"}
+DRAFT = re.compile(r"#\d+$|^_commit_.*\.tmp$")  # what delta-rs and its object store write before they rename it
 DISK = ("No space left on device", "Disk quota exceeded", "Read-only file system", "Permission denied", "Operation not permitted")
 
 
@@ -85,9 +88,9 @@ class Lake(NamedTuple):
             DeltaTable(uri).vacuum(hours, dry_run=False, enforce_retention_duration=False)
 
     def sweep(self, table: str, hours: int) -> int:
-        """Remove data files that no version names and that are older than `hours`: a write was killed before its commit.
+        """Remove files that no version names and that are older than `hours`: a write was killed before its commit.
 
-        Returns their number. Every version stays readable.
+        Returns their number. Every version that can be read stays readable.
         """
         from deltalake import DeltaTable
 
@@ -95,12 +98,15 @@ class Lake(NamedTuple):
         if not DeltaTable.is_deltatable(uri):
             return 0
         stored = DeltaTable(uri)
-        every = [entry["version"] for entry in stored.history()]  # those that can still be read
-        options = {"enforce_retention_duration": False, "full": True, "keep_versions": every}
+        options = {"enforce_retention_duration": False, "full": True, "keep_versions": [entry["version"] for entry in stored.history()]}
         found = stored.vacuum(hours, dry_run=True, **options)
         if found:
             stored.vacuum(hours, dry_run=False, **options)
-        return len(found)
+        drafts = [] if "://" in uri else [path for path in Path(uri).rglob("*") if DRAFT.search(path.name)]
+        old = [path for path in drafts if path.stat().st_mtime < time.time() - 3600 * hours]
+        for path in old:
+            path.unlink(missing_ok=True)
+        return len(found) + len(old)
 
     def sizes(self, table: str, partition: str) -> dict[str, int]:
         """Bytes of the newest version by the value of its partition column."""
@@ -136,8 +142,6 @@ class Lake(NamedTuple):
                 stored.alter.add_columns(added)
         else:
             if "://" not in uri:
-                from pathlib import Path
-
                 Path(uri).mkdir(parents=True, exist_ok=True)
             stats = ",".join(name for name in records.TABLES[table] if name in records.INDEXED)
             DeltaTable.create(

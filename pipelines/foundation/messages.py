@@ -28,8 +28,9 @@ class Usage(NamedTuple):
 class Reply(NamedTuple):
     """A text, or the reason why there is none as `word: reason`.
 
-    The words: timeout, connection, rate_limited, server_error, malformed, refused, no_text, wrong_schema, bad_url,
-    circuit_open, too_long, no_endpoint, over_budget, waiting, batch_failed.
+    The words: timeout, connection, rate_limited, server_error, malformed, denied (the key, the model or the address is
+    wrong), refused (this request is), no_text, wrong_schema, bad_url, circuit_open, too_long, no_endpoint, over_budget,
+    waiting, batch_failed.
     """
 
     text: str | None

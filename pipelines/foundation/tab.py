@@ -11,7 +11,18 @@ from pipelines.sections import Budget
 
 # Words of replies that another run may turn into answers: a result with one of them is partial.
 OPEN = frozenset(
-    ("timeout", "connection", "rate_limited", "server_error", "malformed", "circuit_open", "no_endpoint", "over_budget", "batch_failed")
+    (
+        "timeout",
+        "connection",
+        "rate_limited",
+        "server_error",
+        "malformed",
+        "circuit_open",
+        "denied",
+        "no_endpoint",
+        "over_budget",
+        "batch_failed",
+    )
 )
 
 

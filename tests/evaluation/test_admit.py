@@ -339,3 +339,13 @@ def test_the_matcher_is_admitted_without_a_call_and_needs_no_anchors(house: Hous
         assert found["judges"]["words"]["anchors"] == {"asked": 0, "changed": 0, "suspended": False}
     with pytest.raises(UserError, match="judge taste is pairwise, but its member matcher grades single answers"):
         judge.grade(open_night("small", "local", NIGHT), "taste", Judge(members=["matcher"]), [], "night")
+
+
+def test_an_admit_that_was_killed_at_its_end_asks_nothing_again_and_tells_the_same(settle: Callable[..., None], server: ChatServer) -> None:
+    settle()
+    for date, answer in ((NIGHT, fair), (NEXT, liar)):  # admitted, then suspended
+        server.answer = answer
+        first, before = taste(date), server.billed
+        open_night("small", "local", date).lake.replace("memo", [], step="admit", night=date)
+        assert (taste(date), server.billed) == (first, before)
+    assert (first["anchors"]["suspended"], len(entries("admission")), len(entries("suspension"))) == (True, 1, 1)

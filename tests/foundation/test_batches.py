@@ -213,7 +213,7 @@ def test_the_key_is_sent_and_never_repeated(store: Numbered, monkeypatch: pytest
             batches.submit(server.endpoint(), store, calls(1))
         monkeypatch.setenv(KEY_ENV, "sk-right")
         assert collected(server, store, batches.submit(server.endpoint(), store, calls(1)))["question-0"].text
-    assert refused.value.word == "refused" and "[key]" in str(refused.value) and "sk-" not in str(refused.value) + caplog.text
+    assert refused.value.word == "denied" and "[key]" in str(refused.value) and "sk-" not in str(refused.value) + caplog.text
 
 
 def test_parts_fit_the_providers_limits(store: Numbered, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ def test_the_key_is_sent_and_never_told(monkeypatch: pytest.MonkeyPatch, caplog:
         monkeypatch.setenv("TEST_KEY", key)
         with ChatServer(key="right-key") as chat:
             replies = asked(chat.endpoint(key_env="TEST_KEY"), questions(1))
-        assert replies[0].word == ("" if key == "right-key" else "refused")
+        assert replies[0].word == ("" if key == "right-key" else "denied")
         assert key not in caplog.text + str(replies)
     assert "[key]" in str(replies[0].error)
 

@@ -88,6 +88,17 @@ def test_prompts_longer_than_one_pass_are_read_whole(model: LlamaForCausalLM, to
     assert list(found[0].tokens) == [token for token in ids if token != tokenizer.eos_token_id]
 
 
+def test_what_some_of_the_prompts_share_is_read_once(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+    rule, one, two = "rule " * 20, "message one " * 10, "another text " * 10
+    prompts = [rule + one + "a", rule + two + "b", rule + one + "c", rule + two + "b", "x"]
+    read: list[int] = []
+    hook = model.model.embed_tokens.register_forward_hook(lambda _module, tokens, _out: read.append(tokens[0].numel()))
+    found = decoding.generate(model, tokenizer, prompts, 1)
+    hook.remove()
+    assert sum(read) == len(rule + one + two) + len("acbbx")
+    assert written(found) == [written(decoding.generate(model, tokenizer, [prompt], 1))[0] for prompt in prompts]
+
+
 def test_log_probabilities_are_those_of_the_model_on_its_own_text(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
     for temperature in (0.0, 1.5):
         for prompt, row in zip(PROMPTS, decoding.generate(model, tokenizer, PROMPTS, 8, temperature=temperature), strict=True):

@@ -206,6 +206,17 @@ def test_an_answer_that_breaks_its_schema_is_paid_for_kept_and_not_asked_again(o
     assert server.billed == 1
 
 
+def test_a_wrong_key_leaves_the_night_partial_so_that_a_mended_one_is_used(
+    opened: Callable[..., Night], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LARGE_KEY", "wrong")
+    with ChatServer(key="right") as server:
+        night = opened(server, key_env="LARGE_KEY")
+        assert words(asked(night, questions(1))) == ["denied"] and night.tab.partial == {"denied": 1}
+        monkeypatch.setenv("LARGE_KEY", "right")
+        assert words(asked(night, questions(1))) == [""]
+
+
 def test_an_endpoint_that_is_not_there_is_an_error_of_each_request(opened: Callable[..., Night]) -> None:
     with ChatServer() as server:
         night = opened(server)

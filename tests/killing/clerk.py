@@ -10,6 +10,7 @@ from decimal import Decimal
 from tests.servers import MODEL, Call, ChatServer, fenced
 
 INPUT, OUTPUT = Decimal("0.5"), Decimal("1.5")  # dollars for a million tokens
+LATENCY = 0.015  # seconds: so that a kill finds calls under way
 OPENINGS = ("Hello there, quickly:", "Morning, friends,", "One more time then,", "So, once again,", "Dear people,", "Hey, listen now,")
 
 
@@ -25,6 +26,7 @@ class Clerk(ChatServer):
     def complete(self, call: Call) -> str:
         """The body that is stored for the key, or a new one, which is billed."""
         key = call.headers["Idempotency-Key"]
+        self.closed.wait(LATENCY)
         with self.lock:
             self.tries[key] += 1
             if key in self.stored:

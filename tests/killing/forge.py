@@ -53,7 +53,7 @@ LONGEST = 120  # seconds of one try
 
 
 class Kill(NamedTuple):
-    """Where a try ends: so many seconds after it began, or at a place: before or after a lasting change."""
+    """Where a try ends: so many seconds after it began, at a place (before or after a lasting change), or so long after the place."""
 
     seconds: float = 0.0
     place: str = ""  # say "finetune._keep 3 after commit": the third lasting change of a call of that function
@@ -122,14 +122,15 @@ def main() -> None:
 
 def attempt(do: str, given: list, kill: dict, log: str) -> Tried:
     """One child, from its fork to its end."""
+    seconds, place = kill["seconds"], kill["place"]
     ours, theirs = os.pipe()
     child = os.fork()
     if not child:
         os.close(ours)
-        _work(do, given, kill["place"], theirs, log)
+        _work(do, given, place, bool(place and seconds), theirs, log)
     os.close(theirs)
     began, said, held = time.monotonic(), [], b""
-    end = began + (kill["seconds"] or LONGEST)
+    end = began + (LONGEST if place else seconds or LONGEST)
     while True:
         if not select.select([ours], [], [], max(end - time.monotonic(), 0))[0]:
             os.kill(child, signal.SIGKILL)
@@ -139,15 +140,17 @@ def attempt(do: str, given: list, kill: dict, log: str) -> Tried:
             break
         *lines, held = (held + part).split(b"\n")
         said += [json.loads(line) for line in lines]
+        if place and any("at" in told for told in said[-len(lines) :]):
+            end = time.monotonic() + seconds
     os.close(ours)
-    status, seconds = os.waitpid(child, 0)[1], time.monotonic() - began
+    status = os.waitpid(child, 0)[1]
     killed = os.WIFSIGNALED(status)
     error = "" if killed or status == 0 else Path(log).read_text(encoding="utf-8")[-6_000:]
-    return Tried(killed, seconds, said, error)
+    return Tried(killed, time.monotonic() - began, said, error)
 
 
-def _work(do: str, given: list, kill: str, pipe: int, log: str) -> None:
-    """The child: it never returns."""
+def _work(do: str, given: list, place: str, tells: bool, pipe: int, log: str) -> None:
+    """The child: it never returns. At the place it kills itself, or `tells` that it is there."""
     with open(log, "w", encoding="utf-8") as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
@@ -158,7 +161,7 @@ def _work(do: str, given: list, kill: str, pipe: int, log: str) -> None:
     try:
         module, _, name = do.partition(":")
         work = getattr(importlib.import_module(module), name)
-        places = _watch(kill)
+        places = _watch(place, (lambda: tell(at=place)) if tells else lambda: os.kill(os.getpid(), signal.SIGKILL))
         work(tell, *given)
         sys.setprofile(None)
         tell(places=list(places))
@@ -181,10 +184,9 @@ def step(tell: Callable[..., None], name: str, night: str) -> None:
     answers.CHUNK, llm.WINDOW = CHUNK, WINDOW
     generate, train = decoding.generate, loop.train
 
-    def counted(*given: object, **options: object) -> list:
-        found = generate(*given, **options)
-        tell(generated=len(found))
-        return found
+    def counted(model: object, tokenizer: object, texts: list[str], *given: object, **options: object) -> list:
+        tell(answers=len(texts))
+        return generate(model, tokenizer, texts, *given, **options)
 
     def followed(*given: object) -> dict:
         *rest, on_step = given
@@ -206,8 +208,8 @@ def night(tell: Callable[..., None], date: str) -> None:
         step(tell, name, date)
 
 
-def _watch(kill: str) -> dict[str, None]:
-    """Note the places around lasting changes on this thread, and end the process at the one that is named."""
+def _watch(wanted: str, act: Callable[[], None]) -> dict[str, None]:
+    """Note the places around lasting changes on this thread, and act at the one that is wanted."""
     passed: dict[str, None] = {}
     caller, count, counts = None, 0, False
 
@@ -227,9 +229,9 @@ def _watch(kill: str) -> dict[str, None]:
         if counts and caller:
             where = f"{caller.f_globals['__name__'].rpartition('.')[2]}.{caller.f_code.co_name}"
             place = f"{where} {count} {'before' if event == 'c_call' else 'after'} {called.__name__}"
+            if place == wanted and place not in passed:
+                act()
             passed[place] = None
-            if place == kill:
-                os.kill(os.getpid(), signal.SIGKILL)
 
     sys.setprofile(watch)
     return passed

@@ -83,7 +83,7 @@ def build(root: Path, profile: dict) -> None:
     places = {"state": ".nightshift", "lake": "{state}/lake", "mlflow": "sqlite:///{state}/mlflow.db", "artifacts": "{state}/artifacts"}
     (root / "config" / "profiles").mkdir()
     (root / "config" / "profiles" / "local.yaml").write_text(yaml.safe_dump(places | profile), encoding="utf-8")
-    _model(root / "model" / embedded.NAME)
+    model(root / "model" / embedded.NAME)
 
 
 def _traffic() -> dict[str, str]:
@@ -137,7 +137,7 @@ def _safety() -> dict[str, str]:
     return {"safety/prompts.csv": "\n".join(["prompt,label", *prompts]), "safety/injections.jsonl": "\n".join(map(json.dumps, planted))}
 
 
-def _model(folder: Path) -> None:
+def model(folder: Path) -> None:
     """A two-layer Llama that reads bytes."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers

@@ -19,6 +19,7 @@ from tests.killing.survey import differences
 
 # Kills a night; a place that a try does not come by any more is no kill, so there are some more than are wanted.
 KILLS = dict(zip(ORDER, (2, 1, 1, 1, 3, 6, 3, 4, 3, 1, 3, 2, 1), strict=True))
+WITHIN = 0.008  # seconds: within most changes
 SLACK = 0.1  # seconds that a step of the training may take longer than it did before
 
 
@@ -32,6 +33,7 @@ class Report(NamedTuple):
     loss: list[str]  # work that was lost beyond what may be
     billed: int  # completions that the server wrote in the killed house
     dollars: tuple[str, str]  # the server's bill, and the book
+    reserved: list[str]  # keys of calls whose money is still reserved
     asked_again: int  # requests that the server had answered before, and did not bill again
     answers_again: int  # rows that the embedded model answered again
     training_again: int  # steps of the training that were done again
@@ -95,26 +97,36 @@ class Nights:
     def _kill(self, night: str, step: str, draw: random.Random) -> None:
         """Kill a step as often as it is its turn, then run it to its end."""
         tries: list[Tried] = []
-        for _ in range(KILLS[step]):
-            kill = self._choose(night, step, draw)
+        for kill in self._choose(night, step, draw):
             tries.append(self._run("step", step, night, kill=kill))
             self.seconds[1] += tries[-1].seconds
             if not tries[-1].killed:
                 break
-            self.killed.append((night, step, kill.place or f"{kill.seconds:.2f} s"))
+            self.killed.append((night, step, " and ".join(filter(None, (kill.place, f"{kill.seconds:.3f} s" if kill.seconds else "")))))
         else:
             tries.append(self._whole(night, step))
             self.seconds[1] += tries[-1].seconds
         self._count_lost(night, step, tries)
 
-    def _choose(self, night: str, step: str, draw: random.Random) -> Kill:
-        """A moment, or a place: of a function that is drawn first, so that one with many changes is not hit all the time."""
+    def _choose(self, night: str, step: str, draw: random.Random) -> list[Kill]:
+        """Moments, then places in the order of the undisturbed step, since a step that is run again comes by the later ones only.
+
+        Of a place its function is drawn first, so that one with many changes is not hit all the time. In one of the nights
+        the last kill is between the end of the work and its result.
+        """
         tried = self.known[night, step]
         [places] = [said["places"] for said in tried.said if "places" in said]
-        if draw.random() < 0.4:
-            return Kill(seconds=draw.uniform(0.02, 0.85) * tried.seconds)
-        function = draw.choice(sorted({place.split()[0] for place in places}))
-        return Kill(place=draw.choice([place for place in places if place.split()[0] == function]))
+        functions = sorted({place.split()[0] for place in places})
+        kills = []
+        for _ in range(KILLS[step]):
+            function = draw.choice(functions)
+            at = draw.choice([number for number, place in enumerate(places) if place.split()[0] == function])
+            moment = Kill(seconds=draw.uniform(0.02, 0.85) * tried.seconds)
+            within = Kill(draw.uniform(0.0005, WITHIN), places[at]) if "before" in places[at] else Kill(place=places[at])
+            kills.append(draw.choices([(-1, moment), (at, Kill(place=places[at])), (at, within)], (40, 40, 20))[0])
+        if night == house.NIGHTS[ORDER.index(step) % 2]:
+            kills[-1] = len(places), Kill(place="step.run 1 before write")
+        return [kill for _, kill in sorted(kills)]
 
     def _count_lost(self, night: str, step: str, tries: list[Tried]) -> None:
         """Work of these tries that was done before: at most one chunk, or one interval between checkpoints, a kill."""
@@ -175,6 +187,7 @@ def run(root: Path, seed: int) -> Report:
         nights.loss,
         bill["completions"],
         (bill["total"], after["spend"]["dollars"]),
+        after["spend"]["open"],
         bill["repeated"],
         nights.answers_again,
         nights.training_again,
@@ -188,4 +201,4 @@ def _comparable(facts: dict) -> dict:
 
 
 def _generated(tried: Tried) -> int:
-    return sum(said.get("generated", 0) for said in tried.said)
+    return sum(said.get("answers", 0) for said in tried.said)

@@ -43,6 +43,7 @@ def survey(tell: Callable[..., None], path: str) -> None:
         "files": _files(Path(night.profile.state)),
     }
     facts = _plain(facts, night.lake, names)
+    facts["files"].sort()
     facts |= {"orphans": _orphans(night.lake), "curves": _curves(client), "spend": _spend(night.lake)}
     Path(path).write_text(json.dumps(facts, sort_keys=True, default=str))
 

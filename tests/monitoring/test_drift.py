@@ -231,3 +231,13 @@ def test_a_harmless_name_holds_no_markup(name: str) -> None:
     found = page.harmless(name)
     assert not set(found) & set("<>&\"'`\\\n\x00\u202e")
     assert len(found) <= page.LONGEST_NAME
+
+
+def test_a_report_whose_result_was_lost_is_logged_to_the_same_run() -> None:
+    lay(traffic(1, tonight=8, a_day=1))
+    first = drift("toy", "local", NIGHT)
+    lake = open_night("toy", "local", NIGHT).lake
+    Path(first["report"]).with_name(".drift.html.part").write_text("half")
+    lake.replace("memo", [], step="drift", night=NIGHT)  # as if it died before its result was stored
+    assert drift("toy", "local", NIGHT)["run_id"] == first["run_id"]
+    assert not [path for path in Path(first["report"]).parent.iterdir() if path.name.startswith(".")]

@@ -194,3 +194,28 @@ def test_status_without_a_night_says_how_to_run_one(house: House) -> None:
     house()
     with pytest.raises(UserError, match="make nightly USECASE=small"):
         read_status("small", "local")
+
+
+def test_a_promotion_that_was_killed_after_its_entry_gets_its_anchor_and_a_false_one_is_kept(house: House) -> None:
+    house()
+    night_with("PROMOTE", "2026-11-20")
+    opened = open_night("small", "local", "2026-11-20")
+    promote("small", "local", "2026-11-20")
+    client, [entry] = registry.client(opened), ledger.entries(opened.lake)
+    for tag, expected in (("", f"1:{entry.hash}"), ("1:another", "1:another")):  # a changed ledger must not change it: see `ledger verify`
+        client.delete_model_version_tag("small", "1", registry.ENTRY_TAG)
+        if tag:
+            client.set_model_version_tag("small", "1", registry.ENTRY_TAG, tag)
+        opened.lake.replace("memo", [], step="promote", night="2026-11-20")
+        promote("small", "local", "2026-11-20")
+        assert client.get_model_version("small", "1").tags[registry.ENTRY_TAG] == expected
+
+
+def test_a_version_is_made_with_its_key(house: House) -> None:
+    """Killed between the two, a version without a key would be made a second time."""
+    house()
+    key = night_with("REJECT", "2026-11-20")
+    client = registry.client(open_night("small", "local", "2026-11-20"))
+    made = type(client).create_model_version
+    promote("small", "local", "2026-11-20")
+    assert client.get_model_version("small", "1").tags[registry.KEY_TAG] == key
