@@ -55,7 +55,7 @@ lint: $(READY) ## ruff: rules and format
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 
-bench: $(READY) ## the figures of this machine, half an hour
+bench: $(READY) ## the figures of this machine, more than an hour
 	@.venv/bin/uv pip install -q --python $(PYTHON) -r requirements.txt -r bench/requirements.txt
 	@for script in bench/*.py; do echo "== $$script"; $(PYTHON) $$script || exit 1; done
 

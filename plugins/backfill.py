@@ -45,7 +45,8 @@ def run(usecase: str, profile: str, first: str, last: str) -> int:
     0: every night succeeded. Raises UserError where Airflow is not up or refuses, and for nights that are not over yet.
     """
     asked = reach(usecase, first, last)
-    started = servers.alive(Path(load_profile(profile).state), "api-server")
+    state = Path(load_profile(profile).state)
+    started = servers.alive(state, "api-server")
     if started is None:
         raise UserError("Airflow is not up: `make up` starts it")
     api = Api(started.port)
@@ -55,7 +56,7 @@ def run(usecase: str, profile: str, first: str, last: str) -> int:
     trigger.unpause(api, asked.dag_id)  # now that its runs are there: the schedule would else begin last night's beside them
     reached = f"{night_of(dates[0])} to {night_of(dates[-1])}"
     print(f"backfill {number} of {asked.dag_id}: {len(dates)} nights, one after another, {reached}", flush=True)
-    failed = follow(api, asked, dates)
+    failed = follow(api, asked, dates, state)
     print(f"{len(dates) - len(failed)} of {len(dates)} nights succeeded" + (f"; failed: {', '.join(failed)}" if failed else ""))
     if failed:
         print(f"The logs: http://127.0.0.1:{started.port}/dags/{asked.dag_id}")
@@ -76,13 +77,18 @@ def night_of(logical_date: str) -> str:
     return (datetime.datetime.fromisoformat(logical_date).astimezone(datetime.UTC) - DAY).date().isoformat()
 
 
-def follow(api: Api, asked: Range, dates: list[str]) -> list[str]:
-    """Print a line for each night that ends, in their order; returns those that failed."""
+def follow(api: Api, asked: Range, dates: list[str], state: Path) -> list[str]:
+    """Print a line for each night that ends, in their order; returns those that failed.
+
+    Raises UserError where the scheduler, known by its file in the folder `state`, has ended, or a run was removed.
+    """
     failed, said = [], ""
     for date in dates:
         while (run := _runs(api, asked).get(date, {})).get("state") not in OVER:
             if not run:
                 raise UserError(f"the run of the night {night_of(date)} is gone: somebody removed it in Airflow")
+            if not servers.alive(state, "scheduler"):
+                raise UserError(f"Airflow's scheduler has ended, see {state / 'logs' / 'scheduler.log'}: `make up`, then the same command")
             waits = _waits(api, run)
             if waits and waits != said:
                 print(f"{night_of(date)}  {waits}", flush=True)

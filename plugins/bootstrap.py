@@ -21,6 +21,8 @@ def environment(state: Path) -> dict[str, str]:
     return {
         "PYTHONPATH": str(ROOT),
         "AIRFLOW_HOME": str(home),
+        # Under load the scheduler writes for longer than SQLite's 5 s: a backfill is then made by half, and runs are lost.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -58,7 +60,7 @@ def prepare() -> None:
     stamp = (
         Path(os.environ["AIRFLOW_HOME"]) / f"prepared-{version('apache-airflow-core')}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
     )
-    lost = address.startswith("sqlite:///") and not Path(address.removeprefix("sqlite:///")).exists()
+    lost = address.startswith("sqlite:///") and not Path(address.removeprefix("sqlite:///").partition("?")[0]).exists()
     if stamp.exists() and not lost:
         return
     from airflow.models.pool import Pool

@@ -16,6 +16,7 @@ from pipelines.errors import UserError
 from pipelines.settings import default_profile, load_profile, usecases
 from plugins.console import PREFIX
 
+NIGHTS = 14  # in the table of nights
 SERVED = {".html": "text/html", ".md": "text/plain", ".json": "application/json"}
 # A report may run its own scripts, and must not reach Airflow with the reader's session.
 SANDBOX = {"Content-Security-Policy": "sandbox allow-scripts allow-popups", "X-Content-Type-Options": "nosniff"}
@@ -46,8 +47,8 @@ class Asked(NamedTuple):
 
 @app.get("/")
 def overview() -> HTMLResponse:
-    """Every use case's newest night."""
-    return page("".join(section(Asked(name, default_profile(), "")) for name in usecases()))
+    """Every use case's newest night, and in a table the nights before it."""
+    return page("".join(section(Asked(name, default_profile(), "")) + history(name) for name in usecases()))
 
 
 @app.get("/night")
@@ -110,9 +111,28 @@ def section(asked: Asked) -> str:
     champion = f"version {html.escape(str(status['champion_version']))}" if status["champion_version"] else "the base model"
     rows = ", ".join(f"{count} {html.escape(name)}" for name, count in status["rows"].items())
     body = f"<p>Night {html.escape(status['night'])}: <span class='verdict {verdict}'>{verdict}</span> champion: {champion}</p>"
-    body += f"<p class=quiet>{html.escape(done.get('gate', {}).get('reason') or '')}</p><p>Rows: {rows}</p>"
+    body += f"<p class=quiet>{html.escape(done.get('gate', {}).get('reason') or '')}</p>"
+    body += f"<p>Promotion: {html.escape(done['promote']['why'])}</p>" if "promote" in done else ""
+    body += f"<p>Rows: {rows}</p>"
     reports_of = links(asked.profile, with_page(asked, done))
     return f"<section>{title}{body}{metrics(status['metrics'])}{seconds(status)}<p>{reports_of}</p></section>"
+
+
+def history(usecase: str) -> str:
+    """The newest nights of a use case, a line each: what was decided, and what it took."""
+    from pipelines.foundation.step import open_night, results
+
+    lake, lines = open_night(usecase, default_profile(), "9999-12-31").lake, []
+    nights = sorted(set(lake.read("memo", lake.version("memo"), columns=["night"])["night"].to_pylist()), reverse=True)
+    for night in nights[:NIGHTS] if len(nights) > 1 else ():
+        done = results(lake, night)
+        promoted, calls = done.get("promote", {}), sum(found.get("model_calls", 0) for found in done.values())
+        champion = f"version {promoted['champion_version']}" if promoted.get("champion_version") else "the base model" if promoted else ""
+        cells = (done.get("gate", {}).get("verdict") or "", champion, f"{sum(found['seconds'] for found in done.values()):.0f} s", calls)
+        cells = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in (*cells, promoted.get("why", "")))
+        lines.append(f"<tr><td>{html.escape(night)}</td>{cells}</tr>")
+    titles = ("night", "verdict", "champion", "work", "model calls", "why")
+    return f"<table><tr>{''.join(f'<th>{title}</th>' for title in titles)}</tr>{''.join(lines)}</table>" if lines else ""
 
 
 def metrics(found: dict[str, dict]) -> str:

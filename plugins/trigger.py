@@ -69,6 +69,7 @@ def run(usecase: str, profile: str, night: str) -> int:
             print("\n".join(f"nightshift: {reason}" for reason in reasons), file=sys.stderr)
             print(f"More in the log: http://127.0.0.1:{started.port}/dags/{dag_id}", file=sys.stderr)
             return 1
+        say(api.call("GET", run_path)["note"] or f"{dag_id}: done")  # what came from the memo, and what it cost
     print("\n" + render(usecase, read_status(usecase, profile, night)))
     return 0
 

@@ -178,6 +178,7 @@ def _short(value: object) -> str:
 
 
 def _brief(result: dict) -> str:
-    """The figures of a result on one line."""
-    shown = {k: v for k, v in result.items() if k not in HIDDEN and isinstance(v, (int, float, str, bool))}
+    """The figures of a result on one line; of a step that asked no model nothing is said of models."""
+    hidden = HIDDEN if result.get("model_calls") or result.get("reused_calls") else (*HIDDEN, "model_calls", "reused_calls", "spent")
+    shown = {k: v for k, v in result.items() if k not in hidden and isinstance(v, (int, float, str, bool))}
     return ", ".join(f"{key} {value}" for key, value in shown.items()) or "done"

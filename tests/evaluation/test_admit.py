@@ -256,7 +256,7 @@ def test_calibrating_twice_on_a_night_pays_once_and_writes_once(settle: Callable
 
 def test_a_calibration_that_was_killed_goes_on_where_it_was(settle: Callable[..., None], server: ChatServer) -> None:
     settle(endpoint={"attempts": 1, "in_flight": 1})
-    server.fault = lambda call: Fault("status", status=503) if call.number >= 70 else None
+    server.fault = lambda call: Fault("status", status=400) if call.number >= 70 else None
     calibrate("small", "local", NIGHT)
     server.fault = lambda call: None
     assert calibrate("small", "local", NIGHT)["taste"]["admitted"] is True

@@ -37,11 +37,11 @@ def client(reports: Path) -> TestClient:
     app.dependency_overrides.clear()
 
 
-def record(step: str, result: dict) -> None:
+def record(step: str, result: dict, night: str = NIGHT) -> None:
     """As the step itself would have recorded it."""
-    body = {"step": step, "night": NIGHT, "key": "k", "memo": False, "seconds": 1.0} | result
-    row = {"night": NIGHT, "step": step, "key": "k", "result": json.dumps(body), "seconds": 1.0, "at": datetime.now(UTC)}
-    open_night("small", "local", NIGHT).lake.append("memo", [row])
+    body = {"step": step, "night": night, "key": "k", "memo": False, "seconds": 1.0} | result
+    row = {"night": night, "step": step, "key": "k", "result": json.dumps(body), "seconds": 1.0, "at": datetime.now(UTC)}
+    open_night("small", "local", night).lake.append("memo", [row])
 
 
 @pytest.mark.parametrize("path", ["/", "/night?dag_id=nightly__small&run_id=x", f"/report/local/small/{NIGHT}/drift.html"])
@@ -71,6 +71,17 @@ def test_the_page_shows_the_verdict_and_links_the_reports(client: TestClient, re
     text = client.get("/").text
     assert "PROMOTE" in text and "0.750" in text and f"/nightshift/report/local/small/{NIGHT}/drift.html" in text
     assert "<b>" not in text and "&lt;b&gt;better" in text
+
+
+def test_the_page_tells_the_nights_before_and_why_one_moved_nothing(client: TestClient) -> None:
+    why = "a later night has promoted already: version 3, on 2026-11-21"
+    for night, version in (("2026-11-19", None), (NIGHT, "3")):
+        record("evaluate", {"model_calls": 40}, night)
+        record("gate", {"verdict": "PROMOTE", "reason": "better", "metrics": {}}, night)
+        record("promote", {"champion_version": version, "why": why if version else "<i>"}, night)
+    text = client.get("/").text
+    assert f"<tr><td>{NIGHT}</td><td>PROMOTE</td><td>version 3</td><td>3 s</td><td>40</td><td>{why}</td></tr>" in text
+    assert "<td>2026-11-19</td><td>PROMOTE</td><td>the base model</td>" in text and "<i>" not in text
 
 
 def test_the_page_links_the_decision_and_serves_it(client: TestClient, reports: Path) -> None:

@@ -209,13 +209,3 @@ def test_a_promotion_that_was_killed_after_its_entry_gets_its_anchor_and_a_false
         opened.lake.replace("memo", [], step="promote", night="2026-11-20")
         promote("small", "local", "2026-11-20")
         assert client.get_model_version("small", "1").tags[registry.ENTRY_TAG] == expected
-
-
-def test_a_version_is_made_with_its_key(house: House) -> None:
-    """Killed between the two, a version without a key would be made a second time."""
-    house()
-    key = night_with("REJECT", "2026-11-20")
-    client = registry.client(open_night("small", "local", "2026-11-20"))
-    made = type(client).create_model_version
-    promote("small", "local", "2026-11-20")
-    assert client.get_model_version("small", "1").tags[registry.KEY_TAG] == key
