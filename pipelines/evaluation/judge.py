@@ -18,7 +18,7 @@ from pipelines.foundation import embedded, ledger
 from pipelines.foundation.step import Night, fingerprint
 from pipelines.sections import Judge
 
-CODE = 2  # of how a question is put and a reply is read: part of a judge's identity
+CODE = 3  # of how a question is put and a reply is read: part of a judge's identity
 log = logging.getLogger("pipelines.judge")
 
 

@@ -56,7 +56,8 @@ def build(template: str, question: Question, order: str) -> str:
         texts["answer"] = question.one
     else:
         texts["answer_a"], texts["answer_b"] = (question.one, question.two) if order == "12" else (question.two, question.one)
-    mark = hashlib.sha256("\0".join(texts.values()).encode()).hexdigest()[:16]
+    # Sorted: both orders then begin with the same tokens, which the embedded model reads once.
+    mark = hashlib.sha256("\0".join(sorted(texts.values())).encode()).hexdigest()[:16]
 
     def fence(found: re.Match) -> str:
         return f"[{mark}]\n{texts[found[1]]}\n[{mark}]" if found[1] in texts else found[0]

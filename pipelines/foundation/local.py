@@ -29,7 +29,7 @@ def answer(home: Path, calls: Iterable[Call | Answered | None], together: int) -
 
 
 def _generate(loaded: embedded.Loaded, calls: list[Call]) -> Iterator[Answered]:
-    """Calls with the same settings are answered together."""
+    """Calls of one temperature and with the same choices are answered together."""
     model, tokenizer = loaded
     groups: dict[tuple, list[tuple[Call, str]]] = {}
     for call in calls:
@@ -41,11 +41,11 @@ def _generate(loaded: embedded.Loaded, calls: list[Call]) -> Iterator[Answered]:
             reason = f"too_long: {tokens} tokens and {request.max_new_tokens} to write do not fit the model's {window}"
             yield Answered(call.key, Reply(None, reason, Usage(tokens, 0)))
         else:
-            groups.setdefault((request.max_new_tokens, request.temperature, request.choices), []).append((call, text))
-    for (max_new_tokens, temperature, choices), group in groups.items():
+            groups.setdefault((request.temperature, request.choices), []).append((call, text))
+    for (temperature, choices), group in groups.items():
         options = {"choices": list(choices) if choices else None, "temperature": temperature}
-        seeds = [call.request.seed for call, _ in group]
-        written = decoding.generate(model, tokenizer, [text for _, text in group], max_new_tokens, seed=seeds, **options)
+        limits, seeds = ([getattr(call.request, name) for call, _ in group] for name in ("max_new_tokens", "seed"))
+        written = decoding.generate(model, tokenizer, [text for _, text in group], limits, seed=seeds, **options)
         for (call, _), found in zip(group, written, strict=True):
             usage = Usage(found.prompt_tokens, found.completion_tokens)
-            yield Answered(call.key, Reply(found.text, None, usage, getattr(found, "logprobs", None)))
+            yield Answered(call.key, Reply(found.text, None, usage, found.logprobs))
