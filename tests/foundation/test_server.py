@@ -117,7 +117,7 @@ def test_a_fault_that_passes_is_tried_again_and_what_may_be_billed_is_told(
     fault: Fault, made: bool, unsure: bool, idempotent: bool
 ) -> None:
     with ChatServer(first(1, fault)) as chat:
-        replies = asked(chat.endpoint(timeout_seconds=0.3, in_flight=3, idempotent=idempotent), questions(3))
+        replies = asked(chat.endpoint(timeout_seconds=1, in_flight=3, idempotent=idempotent), questions(3))
     assert replies == answers(3, unsure=int(unsure and not idempotent))
     assert len(chat.calls) == 6 and chat.billed == (6 if made else 3)
 
@@ -139,7 +139,7 @@ def test_a_fault_that_passes_is_tried_again_and_what_may_be_billed_is_told(
 )
 def test_a_fault_that_stays_is_an_error_of_its_own_call_alone(fault: Fault, word: str, unsure: int, idempotent: bool) -> None:
     with ChatServer(lambda call: fault if call.prompt == "question 1" else None) as chat:
-        replies = asked(chat.endpoint(attempts=2, timeout_seconds=0.3, idempotent=idempotent), questions(4))
+        replies = asked(chat.endpoint(attempts=2, timeout_seconds=1, idempotent=idempotent), questions(4))
     assert [reply.word for reply in replies] == ["", word, "", ""] and len(chat.calls) == 4 + 1
     assert len(str(replies[1].error)) > len(word) + 10
     assert replies[1].unsure == (min(unsure, 1) if idempotent else unsure)
@@ -176,7 +176,7 @@ def test_a_retry_after_that_says_nothing_is_not_believed(nonsense: str) -> None:
 def test_a_call_ends_at_its_deadline_however_many_tries_are_left() -> None:
     with ChatServer(always(Fault("hang"))) as chat:
         started = time.monotonic()
-        [reply] = asked(chat.endpoint(attempts=100, timeout_seconds=0.3, deadline_seconds=1), questions(1))
+        [reply] = asked(chat.endpoint(attempts=100, timeout_seconds=1, deadline_seconds=1), questions(1))
     assert reply.word == "timeout" and 0.3 <= time.monotonic() - started < 2
     assert reply.unsure == len(chat.calls) <= 4
 
