@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import NightStopped
 from pipelines.foundation import embedded, protected, registry, rendering
+from pipelines.foundation.scratch import scratch
 from pipelines.foundation.step import Night, step
 from pipelines.tuning import loop
 from pipelines.tuning.batches import Row
@@ -118,7 +119,9 @@ def _open_run(night: Night) -> str:
         params = night.usecase.tuning.model_dump() | {"base": embedded.NAME}
         params |= {f"{table}_version": night.before(step)[table] for table, step in (("examples", "split"), ("synthetic", "synthesize"))}
         mlflow.log_params({name: value for name, value in params.items() if name not in run.data.params})
-        mlflow.log_dict(night.usecase.model_dump(), "usecase.json")
+        with scratch() as folder:  # not log_dict: its own temporary folder would outlive a kill
+            (folder / "usecase.json").write_text(json.dumps(night.usecase.model_dump(mode="json"), indent=2), encoding="utf-8")
+            mlflow.log_artifact(str(folder / "usecase.json"))
     return run.info.run_id
 
 
