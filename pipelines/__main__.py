@@ -30,7 +30,7 @@ STEPS = {
     "publish_card": "release.card",
     "drift": "monitoring.drift",
 }
-FILES = ("ingest", "scrub", "gate", "calibrate")
+FILES = ("ingest", "scrub", "gate", "calibrate", "contract", "leaks")
 COMMANDS = {
     "status": "where the newest night stands",
     "endpoint": "serve the champion on 127.0.0.1",
@@ -39,6 +39,12 @@ COMMANDS = {
     "ledger": "verify or show the chain of decisions",
     "memo": "what is kept of what was paid for, and why a step will run again or not",
     "spend": "what was spent on models",
+    "contract": "write a first contract from data",
+    "leaks": "rows of a training file that stand in a test file, exactly or nearly",
+    "label": "which rows' labels would teach most, which labels look wrong, and people's answers",
+    "lineage": "what a model was made of, or where a row went",
+    "erase": "remove a person from everything, and bar the models trained on them",
+    "hold": "keep a person's rows for a legal reason, or let them go",
 }
 
 
@@ -81,6 +87,18 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         print(json.dumps(found) if options.json else _load("monitoring.spending").render(options.usecase, found))
     elif command == "memo":
         _memo(parser, options)
+    elif command == "contract":
+        _print(options, _load("data.suggest").write_contract(options.source, options.usecase))
+    elif command == "label":
+        _label(parser, options)
+    elif command == "lineage":
+        _lineage(parser, options)
+    elif command == "erase":
+        certificate = _load("system.erase").erase(options.usecase, options.profile, options.subject)
+        print(json.dumps(certificate, indent=None if options.json else 2))
+    elif command == "hold":
+        found = _load("system.hold").hold(options.usecase, options.profile, options.subject, options.why, options.release, options.by)
+        _print(options, found)
     elif not options.night:
         parser.error(f"{command} needs --night YYYY-MM-DD")
     else:
@@ -101,6 +119,15 @@ def _run_on_file(parser: argparse.ArgumentParser, options: argparse.Namespace) -
         decide = _load("release.score_files")
         given = (options.scores, options.margin, options.alpha)
         return decide.decide_batch(*given) if options.batch else [decide.decide_file(*given)]
+    if command == "contract" and not options.usecase:
+        print(_load("data.suggest").suggest_contract(options.source), end="")
+        return []
+    if command == "leaks":
+        found = _load("data.leaks").find_leaks(options.train, options.test)
+        if options.json:
+            return [found]
+        print(_load("data.leaks").render(found))
+        return []
     if command == "calibrate" and (options.verdicts or options.labels):
         if not (options.verdicts and options.labels):
             parser.error("calibrate needs both --verdicts FILE and --labels FILE")
@@ -137,6 +164,33 @@ def _memo(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
             print(json.dumps(line) if options.json else f"{line['step']:<13} {saying}: {line['why']}")
         return
     print(json.dumps(found, indent=None if options.json else 2))
+
+
+def _label(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """People's labels: rows to be labelled go out, answers and accepted corrections come in."""
+    labels = _load("data.labels")
+    given = (options.usecase, options.profile)
+    if options.action in ("suggest", "errors") and not options.night:
+        parser.error(f"label {options.action} needs --night YYYY-MM-DD")
+    if options.action == "import" and not options.file:
+        parser.error("label import needs --file FILE")
+    if options.action == "suggest":
+        found = labels.suggest(*given, options.night, options.n, options.out)
+    elif options.action == "errors":
+        found = labels.find_errors(*given, options.night, options.out)
+    else:
+        found = labels.import_answers(*given, options.file, options.by)
+    print(json.dumps(found, indent=None if options.json else 2))
+
+
+def _lineage(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Of a version of the registry backwards, or of a row forwards."""
+    if bool(options.version) == bool(options.row):
+        parser.error("lineage needs --version VERSION or --row ID")
+    lineage = _load("release.lineage")
+    given = (options.usecase, options.profile)
+    found = lineage.trace_version(*given, options.version) if options.version else lineage.trace_row(*given, options.row)
+    print(json.dumps(found) if options.json else lineage.render(found))
 
 
 def _load(module: str) -> object:
@@ -187,6 +241,26 @@ def _parser() -> argparse.ArgumentParser:
         if name == "rollback":
             command.add_argument("--to", required=True, help="a version of the registry, or base")
             command.add_argument("--why", required=True, help="the reason, for the ledger")
+        if name == "contract":
+            command.add_argument("action", choices=("suggest",))
+            command.add_argument("--source", required=True, help="the data; with --usecase the contract is written into its folder")
+        if name == "leaks":
+            command.add_argument("--train", required=True, help="CSV, JSON lines or Parquet with a column text")
+            command.add_argument("--test", required=True, help="the sealed rows, likewise")
+        if name == "label":
+            command.add_argument("action", choices=("suggest", "errors", "import"))
+            command.add_argument("--n", type=int, default=50, help="rows to suggest")
+            command.add_argument("--out", default="", help="file to write: .csv, or .json for Label Studio")
+            command.add_argument("--file", default="", help="the answers: the CSV, or Label Studio's export")
+        if name == "lineage":
+            command.add_argument("--version", default="", help="of the MLflow registry")
+            command.add_argument("--row", default="", help="row_id or example_id")
+        if name in ("erase", "hold"):
+            command.add_argument("--subject", required=True, help="the person's subject_id")
+        if name == "hold":
+            command.add_argument("--why", default="", help="the reason, for the ledger")
+            command.add_argument("--release", action="store_true", help="the reason has ended")
+        if name in ("rollback", "label", "hold"):
             command.add_argument("--by", default=_user(), help="who does it, for the ledger")
         if name == "endpoint":
             command.add_argument("--port", type=int, default=8100, help="on 127.0.0.1")

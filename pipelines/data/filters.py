@@ -12,8 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines.data import privacy
-from pipelines.foundation import text
+from pipelines.foundation import privacy, text
 from pipelines.foundation.messages import Reply
 from pipelines.sections import Synthesis
 

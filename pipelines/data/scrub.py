@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.data import privacy
 from pipelines.errors import UserError
+from pipelines.foundation import privacy
 from pipelines.foundation.step import Night, step
 from pipelines.sections import Privacy
 

@@ -17,9 +17,9 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
-from pipelines.data import filters, privacy
+from pipelines.data import filters
 from pipelines.errors import UserError
-from pipelines.foundation import embedded, llm, protected, rendering, text
+from pipelines.foundation import embedded, llm, privacy, protected, rendering, text
 from pipelines.foundation.messages import Reply, Request
 from pipelines.foundation.step import Night, fingerprint, step
 from pipelines.sections import Endpoint

@@ -4,6 +4,7 @@ The same code works on a local folder and on S3 (`s3://bucket/prefix`, credentia
 """
 
 import contextlib
+import logging
 import random
 import re
 import time
@@ -16,11 +17,16 @@ from pipelines.foundation import records
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from deltalake import DeltaTable
+
+    Rows = pa.Table | Iterable[dict] | Callable[[], Iterator[pa.RecordBatch]]
 
 ATTEMPTS = 20
 SQL = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE", "timestamp": "TIMESTAMP"}
 DRAFT = re.compile(r"#\d+$|^_commit_.*\.tmp$")  # what delta-rs and its object store write before they rename it
+RETENTION = {"delta.logRetentionDuration": "interval 30 days", "delta.deletedFileRetentionDuration": "interval 7 days"}
 DISK = ("No space left on device", "Disk quota exceeded", "Read-only file system", "Permission denied", "Operation not permitted")
+log = logging.getLogger("pipelines.lake")
 
 
 class Lake(NamedTuple):
@@ -37,36 +43,43 @@ class Lake(NamedTuple):
         return DeltaTable(self._uri(table)).version()
 
     def read(self, table: str, version: int | None, columns: list[str] | None = None, where: str = "") -> "pa.Table":
-        """Rows of one version (None: no rows) as Arrow, typed as in `records`; `where` is an SQL condition.
+        """Rows of one version (None: no rows) as Arrow, typed as in `records`; `where` is an SQL condition. See `scan`."""
+        import pyarrow as pa
 
-        Reads through delta-rs' own engine: a pyarrow scan of the same files aborts the process now and then at exit.
+        return pa.Table.from_batches(self.scan(table, version, columns, where), _schema(table, columns))
+
+    def scan(self, table: str, version: int | None, columns: list[str] | None = None, where: str = "") -> "Iterator[pa.RecordBatch]":
+        """The same rows a batch (some thousand) at a time, in no order, so that memory does not grow with them.
+
+        A version that is no longer kept, since somebody was erased or its time was up, is read as of the oldest that is: a
+        night's rows are only ever replaced as a whole, so these are its rows without what had to go. Reads through
+        delta-rs' own engine: a pyarrow scan of the same files aborts the process now and then at exit.
         """
         import pyarrow as pa
-        from deltalake import DeltaTable, QueryBuilder
+        from deltalake import QueryBuilder
 
-        schema = records.schema(table)
-        if columns is not None:
-            schema = pa.schema([schema.field(name) for name in columns])
+        schema = _schema(table, columns)
         if version is None:
-            return schema.empty_table()
-        stored = DeltaTable(self._uri(table), version=version)
+            return
+        stored = self._kept(table, version)
         written = {field.name for field in stored.schema().fields}  # a column that a later release added is null before it
         missing = "".join(f', CAST(NULL AS {SQL[kind]}) AS "{name}"' for name, kind in records.TABLES[table].items() if name not in written)
         names = ", ".join(f'"{name}"' for name in schema.names)
         query = f"SELECT {names} FROM (SELECT *{missing} FROM rows)" + (f" WHERE {where}" if where else "")
-        engine = QueryBuilder().register("rows", stored)
-        return pa.RecordBatchReader.from_stream(engine.execute(query)).read_all().cast(schema)
+        for batch in pa.RecordBatchReader.from_stream(QueryBuilder().register("rows", stored).execute(query)):
+            yield batch.cast(schema)
 
-    def replace(self, table: str, rows: "pa.Table | Iterable[dict]", **where: str) -> int:
+    def replace(self, table: str, rows: "Rows", **where: str) -> int:
         """Replace the rows whose columns equal `where` (say `night="2026-11-20"`) in one transaction; returns the version.
 
-        Safe to repeat: the second time leaves the same rows. Without `where`, appends.
+        Safe to repeat: the second time leaves the same rows. Without `where`, appends. `rows` may be a function that gives
+        batches: they are written as they come, and asked for again where another writer was first.
         """
-        data = self._table(table, rows)
         predicate = " AND ".join(f"{name} = '{_literal(value)}'" for name, value in where.items())
-        return _commit(lambda: self._write(table, data, predicate), self._uri(table))
+        data = rows if callable(rows) else self._table(table, rows)
+        return _commit(lambda: self._write(table, _stream(table, data) if callable(data) else data, predicate), self._uri(table))
 
-    def append(self, table: str, rows: "pa.Table | Iterable[dict]") -> int:
+    def append(self, table: str, rows: "Rows") -> int:
         """Add rows in one transaction; returns the version."""
         return self.replace(table, rows)
 
@@ -77,6 +90,25 @@ class Lake(NamedTuple):
         uri = self._uri(table)
         if DeltaTable.is_deltatable(uri):
             _commit(lambda: DeltaTable(uri).delete(where)["num_deleted_rows"], uri)
+
+    def purge(self, table: str) -> int | None:
+        """Take every version but the newest off the disk, log and files, so that what was deleted is nowhere; returns the version.
+
+        Not beside a writer or reader of the same table. A reader that names an older version is given the newest (`scan`).
+        """
+        from deltalake import DeltaTable
+
+        uri = self._uri(table)
+        if not DeltaTable.is_deltatable(uri):
+            return None
+        none = dict.fromkeys(RETENTION, "interval 0 seconds")
+        _commit(lambda: DeltaTable(uri).alter.set_table_properties(none) or 0, uri)
+        DeltaTable(uri).vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
+        time.sleep(0.01)  # an entry of the log that is as old as this millisecond would be kept
+        stored = DeltaTable(uri)
+        stored.create_checkpoint()
+        stored.cleanup_metadata()
+        return _commit(lambda: DeltaTable(uri).alter.set_table_properties(RETENTION) or DeltaTable(uri).version(), uri)
 
     def compact(self, table: str, hours: int) -> None:
         """Join small files, and take files off the disk that no version younger than `hours` needs."""
@@ -119,7 +151,22 @@ class Lake(NamedTuple):
                 found[row[f"partition.{partition}"]] = found.get(row[f"partition.{partition}"], 0) + row["size_bytes"]
         return found
 
-    def _write(self, table: str, data: "pa.Table", predicate: str) -> int:
+    def _kept(self, table: str, version: int) -> "DeltaTable":
+        """The table at a version, or at the oldest that is kept after it."""
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
+
+        uri = self._uri(table)
+        try:
+            return DeltaTable(uri, version=version)
+        except DeltaError:
+            oldest = min(entry["version"] for entry in DeltaTable(uri).history())
+            if oldest <= version:
+                raise
+        log.warning("%s: version %d is no longer kept, version %d is read for it", uri, version, oldest)
+        return DeltaTable(uri, version=oldest)
+
+    def _write(self, table: str, data: "pa.Table | pa.RecordBatchReader", predicate: str) -> int:
         from deltalake import DeltaTable, write_deltalake
 
         self._create(table)
@@ -163,6 +210,20 @@ class Lake(NamedTuple):
         if isinstance(rows, pa.Table):
             return rows.select(schema.names).cast(schema)
         return pa.Table.from_pylist(list(rows), schema=schema)
+
+
+def _schema(table: str, columns: list[str] | None) -> "pa.Schema":
+    import pyarrow as pa
+
+    schema = records.schema(table)
+    return schema if columns is None else pa.schema([schema.field(name) for name in columns])
+
+
+def _stream(table: str, batches: "Callable[[], Iterator[pa.RecordBatch]]") -> "pa.RecordBatchReader":
+    import pyarrow as pa
+
+    schema = records.schema(table)
+    return pa.RecordBatchReader.from_batches(schema, (batch.select(schema.names).cast(schema) for batch in batches()))
 
 
 def _literal(value: str) -> str:

@@ -38,6 +38,7 @@ _EXAMPLE = {
     "night": "string",
     "day": "string",
     "attributes": "string",
+    "rows": "string",  # JSON array: row_id of every row of traffic whose text the prompt holds, its own last; synthetic: null
 }
 TABLES: dict[str, dict[str, str]] = {
     "traffic": _ROW,
@@ -65,6 +66,19 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "examples": _EXAMPLE,
     "synthetic": _EXAMPLE | {"model": "string", "prompt_version": "string", "seed": "int64", "method": "string"},
+    "trained": {  # which rows each adapter was trained on
+        "night": "string",
+        "model": "string",  # content key of the adapter
+        "example_id": "string",
+    },
+    "requests": {  # what was asked about a person; done ones are removed, the ledger keeps a salted hash
+        "day": "string",  # on which it was asked
+        "id": "string",
+        "subject_id": "string",
+        "state": "string",  # open | running | held
+        "at": "timestamp",
+        "why": "string",
+    },
     "predictions": {
         "example_id": "string",
         "group_id": "string",
@@ -119,9 +133,9 @@ TABLES: dict[str, dict[str, str]] = {
         "dollars": "string",  # what it cost, exactly
     },
 }
-# Columns that may hold what a person wrote: kept out of Delta's log statistics, where an erased text would survive.
+# Of these alone Delta's log keeps statistics. What a person wrote, and who a person is, would survive an erasure there.
 INDEXED = (
-    *("file", "line", "night", "day", "row_id", "subject_id", "example_id", "group_id", "step", "key"),
+    *("file", "line", "night", "day", "example_id", "group_id", "step", "key"),
     *("model", "metric", "purpose", "judge", "member", "scope"),
 )
 

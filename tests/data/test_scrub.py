@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.data import privacy
 from pipelines.data.scrub import scrub, scrub_lines
 from pipelines.errors import UserError
+from pipelines.foundation import privacy
 from pipelines.foundation.step import Night, open_night, step
 from pipelines.sections import Privacy
 

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines.data import names
 from pipelines.errors import UserError
+from pipelines.foundation import names
 from pipelines.sections import Privacy
 
 if TYPE_CHECKING:
