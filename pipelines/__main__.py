@@ -72,7 +72,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     elif command == "ledger":
         _ledger(options)
     elif not options.usecase:
-        parser.error(f"{command} needs --usecase NAME")
+        parser.error(f"{command} needs --usecase NAME" + (", or --source FILE to look at a file" if command == "ingest" else ""))
     elif command == "status":
         status = _load("monitoring.status").read_status(options.usecase, options.profile, options.night)
         print(json.dumps(status) if options.json else _load("monitoring.status").render(options.usecase, status))
@@ -94,8 +94,8 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     elif command == "lineage":
         _lineage(parser, options)
     elif command == "erase":
-        certificate = _load("system.erase").erase(options.usecase, options.profile, options.subject)
-        print(json.dumps(certificate, indent=None if options.json else 2))
+        work = _load("system.erase").request if options.request else _load("system.erase").erase
+        print(json.dumps(work(options.usecase, options.profile, options.subject), indent=None if options.json else 2))
     elif command == "hold":
         found = _load("system.hold").hold(options.usecase, options.profile, options.subject, options.why, options.release, options.by)
         _print(options, found)
@@ -111,6 +111,10 @@ def _run_on_file(parser: argparse.ArgumentParser, options: argparse.Namespace) -
     command = options.command
     if command == "ingest" and options.source:
         return [_load("data.ingest").inspect(options.source)]
+    if command == "scrub" and options.reveal:
+        if not options.usecase:
+            parser.error("scrub --reveal needs --usecase NAME")
+        return [_load("data.scrub").reveal(options.usecase, options.profile, options.reveal)]
     if command == "scrub" and options.input:
         return _load("data.scrub").scrub_lines(options.input)
     if command == "gate" and options.batch and not options.scores:
@@ -187,9 +191,13 @@ def _lineage(parser: argparse.ArgumentParser, options: argparse.Namespace) -> No
     """Of a version of the registry backwards, or of a row forwards."""
     if bool(options.version) == bool(options.row):
         parser.error("lineage needs --version VERSION or --row ID")
-    lineage = _load("release.lineage")
     given = (options.usecase, options.profile)
-    found = lineage.trace_version(*given, options.version) if options.version else lineage.trace_row(*given, options.row)
+    if options.version:
+        lineage = _load("release.lineage")
+        found = lineage.trace_version(*given, options.version)
+    else:
+        lineage = _load("release.trail")
+        found = lineage.trace_row(*given, options.row)
     print(json.dumps(found) if options.json else lineage.render(found))
 
 
@@ -230,6 +238,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--source", default="", help="only look at this file and count what is in it")
         if name == "scrub":
             command.add_argument("--input", default="", help="JSONL with a column text: print each row's findings")
+            command.add_argument("--reveal", default="", help="a row_id: print its texts with the values restored (needs the key)")
         if name == "gate":
             command.add_argument("--scores", default="", help="CSV or JSONL with columns item, group, champion, candidate")
             command.add_argument("--margin", type=float, default=0.03, help="non-inferiority margin in the score's units")
@@ -246,7 +255,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--source", required=True, help="the data; with --usecase the contract is written into its folder")
         if name == "leaks":
             command.add_argument("--train", required=True, help="CSV, JSON lines or Parquet with a column text")
-            command.add_argument("--test", required=True, help="the sealed rows, likewise")
+            counted = "each row counts once, by its strongest kind: exact (but for letter case), normalised (but for punctuation), near"
+            command.add_argument("--test", required=True, help=f"the sealed rows, likewise; {counted}")
         if name == "label":
             command.add_argument("action", choices=("suggest", "errors", "import"))
             command.add_argument("--n", type=int, default=50, help="rows to suggest")
@@ -257,6 +267,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--row", default="", help="row_id or example_id")
         if name in ("erase", "hold"):
             command.add_argument("--subject", required=True, help="the person's subject_id")
+        if name == "erase":
+            command.add_argument("--request", action="store_true", help="only file it: the DAG erasure__NAME works on it")
         if name == "hold":
             command.add_argument("--why", default="", help="the reason, for the ledger")
             command.add_argument("--release", action="store_true", help="the reason has ended")

@@ -56,9 +56,9 @@ class Question(Alert):
 
 
 def warn(ti: "RuntimeTaskInstanceProtocol", text: str) -> None:
-    """Log and post that a cap of the budget comes near, or is reached; the step goes on as far as it may."""
+    """Log and post what somebody should know though the step went on: a cap that comes near, a champion that must be replaced."""
     alert = Alert()
-    alert.log.warning("spend: %s", text)
+    alert.log.warning(text)
     alert.send({"text": f"{ti.dag_id}: {text}", "dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id})
 
 

@@ -17,7 +17,7 @@ from pipelines.settings import default_profile, load_profile, usecases
 from plugins.console import PREFIX
 
 NIGHTS = 14  # in the table of nights
-SERVED = {".html": "text/html", ".md": "text/plain", ".json": "application/json"}
+SERVED = {".html": "text/html", ".md": "text/plain", ".json": "application/json", ".yaml": "text/plain"}
 # A report may run its own scripts, and must not reach Airflow with the reader's session.
 SANDBOX = {"Content-Security-Policy": "sandbox allow-scripts allow-popups", "X-Content-Type-Options": "nosniff"}
 LINKS = {
@@ -25,6 +25,9 @@ LINKS = {
     "Model card": ("publish_card", "card"),
     "Drift report": ("drift", "report"),
     "Data report": ("validate", "docs"),
+    "Data docs": ("validate", "gx_docs"),
+    "Contract": ("validate", "contract_file"),
+    "Synthesis": ("synthesize", "report"),
 }
 STYLE = """
 :root{color-scheme:light dark} body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from pipelines.errors import UserError, Waiting
+from plugins import connections, lineage_events
 from plugins.notify import warn
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
 
@@ -28,6 +30,7 @@ class Step(BaseOperator):
         """`given`: use case, profile, and what else `work` takes; templates allowed."""
         super().__init__(task_id=work.__name__, **kwargs)
         self.work, self.given = work, given
+        self.result: dict = {}
 
     def execute(self, context: "Context") -> dict:
         """The step's result; raises what the step raises, and waits where that is Waiting."""
@@ -37,7 +40,17 @@ class Step(BaseOperator):
         """The same again after the batches have ended; raises UserError where one of them still has not."""
         return self._run(context, set(event["left"]), event["why"])
 
+    def get_openlineage_facets_on_start(self) -> "OperatorLineage | None":
+        """What the step will read and write; the OpenLineage provider asks, where it is installed."""
+        return lineage_events.describe(self.task_id, self.given, {})
+
+    def get_openlineage_facets_on_complete(self, _: object) -> "OperatorLineage | None":
+        """The same with versions and row counts."""
+        return lineage_events.describe(self.task_id, self.given, self.result)
+
     def _run(self, context: "Context", stuck: set[str] = frozenset(), why: str = "") -> dict:
+        if self.task_id == "ingest":  # no other step reads a source
+            connections.lend(self.given[0])
         try:
             result = self.work(*self.given)
         except Waiting as waiting:
@@ -45,6 +58,7 @@ class Step(BaseOperator):
                 raise UserError(f"{waiting}. It was given up: {why}. Look at the provider, then clear this task: it goes on") from None
             self._wait(waiting)
         self.log.info(origin(result))
+        self.result = result
         if not result.get("memo"):
             for alert in result.get("alerts", ()):
                 warn(context["ti"], alert)

@@ -25,7 +25,7 @@ def tell(usecase: str, profile: str, night: str) -> dict:
 
 
 def stop(usecase: str, profile: str, night: str) -> dict:
-    raise NightStopped("config/usecases/toy/usecase.yaml: contract.min_rows: too few rows")
+    raise NightStopped("config/usecases/toy/contract.yaml: min_rows: too few rows")
 
 
 USECASE = UseCase(name="toy", description="A toy", sources=[{"path": "x"}], gate={"metrics": {}})
@@ -73,3 +73,13 @@ def dag_bag(folder: Path = ROOT / "dags") -> "DagBag":
     from airflow.dag_processing.dagbag import DagBag
 
     return DagBag(str(folder))
+
+
+def serialised(bag: "DagBag") -> "DagBag":
+    """The same, written to the database, where a run of a DAG outside the tests' own folder is looked for."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import sync_bag_to_db
+
+    DagBundlesManager().sync_bundles_to_db()
+    sync_bag_to_db(bag, "dags-folder", None)
+    return bag

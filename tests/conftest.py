@@ -26,10 +26,10 @@ USECASE = {
     "name": "small",
     "description": "A small use case",
     "sources": [{"path": "sample", "columns": {"text": "text", "label": "label"}}],
-    "contract": {"labels": ["blue", "red"]},
     "task": {"answer": "label"},
     "gate": {"metrics": {"accuracy": 0.05}},
 }
+CONTRACT = {"labels": ["blue", "red"]}
 
 
 @pytest.fixture
@@ -65,10 +65,11 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
     monkeypatch.setenv("NIGHTSHIFT_CONFIG", str(config))
     monkeypatch.setenv("NIGHTSHIFT_STATE", str(tmp_path / "state"))
 
-    def write(files: dict[str, str] | None = None, profile: dict | None = None, **changes: object) -> Path:
+    def write(files: dict[str, str] | None = None, profile: dict | None = None, contract: dict | None = None, **changes: object) -> Path:
         usecase = USECASE | changes
+        written = {"usecase.yaml": yaml.safe_dump(usecase), "contract.yaml": yaml.safe_dump(CONTRACT if contract is None else contract)}
         folder = config / "usecases" / str(usecase["name"])
-        for name, text in {"usecase.yaml": yaml.safe_dump(usecase), **(files or {})}.items():
+        for name, text in {**written, **(files or {})}.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
         (config / "profiles").mkdir(exist_ok=True)

@@ -1,6 +1,7 @@
 """The rules of the house that hold for every file; each failure names the offender and the cure."""
 
 import ast
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import yaml
 
 from pipelines.errors import UserError
 from pipelines.foundation.step import ORDER
-from pipelines.sections import Profile, Section, UseCase
+from pipelines.sections import Contract, Profile, Section, UseCase
 from pipelines.settings import ROOT, load_profile, load_usecase
 
 FOLDERS = ("pipelines", "plugins", "dags", "tests", "bench")
@@ -155,16 +156,17 @@ def test_every_function_says_what_it_returns_and_is_short() -> None:
 
 
 def _settings() -> list[Path]:
-    return sorted([*(ROOT / "config/profiles").glob("*.yaml"), *(ROOT / "config/usecases").glob("*/usecase.yaml")])
+    return sorted([*(ROOT / "config/profiles").glob("*.yaml"), *(ROOT / "config/usecases").glob("*/*.yaml")])
 
 
 @pytest.mark.parametrize("path", _settings(), ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_settings_file_loads_and_refuses_a_key_that_nobody_declared(path: Path, house: House) -> None:
-    section, load, name = (
-        (Profile, load_profile, path.stem) if path.parent.name == "profiles" else (UseCase, load_usecase, path.parent.name)
-    )
+    kinds = {"usecase": (UseCase, load_usecase, path.parent.name), "contract": (Contract, load_usecase, path.parent.name)}
+    section, load, name = kinds.get(path.stem, (Profile, load_profile, path.stem))
     copy = house() / path.relative_to(ROOT / "config")
     copy.parent.mkdir(parents=True, exist_ok=True)
+    if section is Contract:
+        shutil.copy(path.with_name("usecase.yaml"), copy.parent)
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     copy.write_text(yaml.safe_dump(raw), encoding="utf-8")
     assert load(name) is not None

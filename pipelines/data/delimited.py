@@ -16,6 +16,7 @@ from pipelines.data.encodings import FileRefused, Line
 SAMPLE = 1 << 16  # characters
 TITLES = 50  # records among which the header is looked for
 NO_DELIMITER = "\x1f"
+SEPARATOR = re.compile(r'\ufeff?"?sep=(.)"?\r?\n?$', re.IGNORECASE)
 NAMES = {"\t": "tab", " ": "space", NO_DELIMITER: "none"}
 ENDS = {"\r\n": "CRLF", "\n": "LF", "\r": "CR", "": "none"}
 
@@ -67,7 +68,10 @@ def examine(sample: list[Line], whole: bool, needed: Sequence[str]) -> Head:
     text = "".join(line.text for line in sample)
     if not text.strip("\r\n\x00 \ufeff"):
         raise FileRefused("file_empty", "the file holds no row")
-    reads = [_read(sample, whole, dialect, needed) for dialect in _candidates(text)]
+    told = SEPARATOR.match(sample[0].text)  # what Excel writes: the delimiter, on a line above the header
+    candidates = [found for found in _candidates(text) if not told or found.delimiter == told[1]]
+    sample = sample[1:] if told and candidates else sample
+    reads = [_read(sample, whole, dialect, needed) for dialect in candidates or _candidates(text)]
     head = max(reads, key=lambda read: read.rank).head
     missing = [name for name in needed if name not in head.header]
     if missing:
@@ -178,31 +182,59 @@ def _candidates(text: str) -> list[Dialect]:
 
 
 def _read(sample: list[Line], whole: bool, dialect: Dialect, needed: Sequence[str]) -> _Read:
-    found = list(records(iter(sample), dialect, SAMPLE * 2))
+    found = list(records(iter(sample), dialect, 1 + sum(len(line.text) for line in sample)))
     if not whole and len(found) > 1:
         cut = next((i for i, record in enumerate(found) if record.reason == "unclosed_quote"), len(found) - 1)
         found = found[: max(cut, 1)]  # the last record of a cut sample is not whole
     good = [record for record in found if not record.reason]
     if not good:
-        return _Read((False, False, False, 0.0, 0), Head(dialect, [], 0, ""))
+        return _Read((False, False, False, 0.0, False, 0, 0), Head(dialect, [], 0, ""))
     widths = Counter(len(record.cells) for record in good)
     at = next((i for i, record in enumerate(good[:TITLES]) if needed and set(needed) <= _names(record)), None)
-    holds = at is not None
+    holds, unnamed = at is not None, False
     if at is None:
         width = max(widths, key=lambda size: (widths[size], size))
         full = (i for i, record in enumerate(good[:TITLES]) if len(record.cells) == width and sum(map(bool, record.cells)) * 2 >= width)
-        at = next(full, 0)
+        at = 0 if _narrow(good) else next(full, 0)
+        if unnamed := at == 1 and _unnamed(good, width):
+            at, good[0] = 0, good[0]._replace(cells=["", *good[0].cells])
     header = [name.strip() for name in good[at].cells]
     body = [record for record in found if record.line > good[at].line]
-    agree = sum(len(record.cells) == len(header) for record in body if not record.reason)
+    agree = sum(len(trimmed(record.cells, len(header))) == len(header) for record in body if not record.reason)
     share = round(agree / len(body), 2) if body else 1.0
     broken = sum(bool(record.reason) for record in body)  # speak neither for nor against a delimiter
-    several = len(header) > 1 and agree + broken >= len(body) * (0.9 if dialect.delimiter == " " else 0.5)
-    rank = (holds, several, at == 0, share, len(header) if several else 0)
+    prose = dialect.delimiter == " "  # has to show more: words are as many by chance
+    several = len(header) > 1 and agree + broken >= len(body) * (0.9 if prose else 0.5) and (agree > broken or not (prose and body))
+    rank = (holds, several, at == 0 and not unnamed, share, not prose, -good[at].line, len(header) if several else 0)
     if not several and not holds and dialect.delimiter != ",":
         dialect = dialect._replace(delimiter=NO_DELIMITER)
         header = [good[at].raw.strip()]
     return _Read(rank, Head(dialect, header, good[at].line, ""))
+
+
+def trimmed(cells: list[str], width: int) -> list[str]:
+    """The cells without empty ones beyond the header's width: some programs end every row with delimiters, but not the header."""
+    return cells if len(cells) <= width or any(cells[width:]) else cells[:width]
+
+
+def _narrow(good: list[Record]) -> bool:
+    """Whether the first record is a header with names alone, and all others have its width but for empty cells at their end."""
+    first = good[0].cells
+    return len(first) > 1 and all(name.strip() for name in first) and all(len(trimmed(r.cells, len(first))) == len(first) for r in good)
+
+
+def _unnamed(good: list[Record], width: int) -> bool:
+    """Whether the first record names every column but the first, as R writes row names: no number in it, and one in the next."""
+    return len(good[0].cells) == width - 1 > 0 and not any(map(numeric, good[0].cells)) and any(map(numeric, good[1].cells))
+
+
+def numeric(cell: str) -> bool:
+    """Whether a cell is a number, as a header's is not."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _names(record: Record) -> set[str]:

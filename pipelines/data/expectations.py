@@ -5,9 +5,11 @@ compares a time column with an ISO string by raising: each is turned into a User
 or into the right type, before or after the check.
 """
 
+import copy
 import datetime
 import difflib
 import logging
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.errors import UserError
@@ -18,31 +20,37 @@ if TYPE_CHECKING:
     from great_expectations.expectations.expectation import Expectation
 
 TIMES = tuple(name for name, kind in TABLES["traffic"].items() if kind == "timestamp")
-UNIQUE = ("expect_column_values_to_be_unique", "expect_compound_columns_to_be_unique")
 MAPS = ("ColumnMapExpectation", "ColumnPairMapExpectation", "MulticolumnMapExpectation")
-COLUMN_KEYS = ("column", "column_A", "column_B", "column_list", "column_set")
+COLUMN_KEYS = ("column", "column_A", "column_B", "column_list")
+WROTE = ("text", "reply", "subject_id", "row_id", "conversation_id", "attributes")  # columns whose values may be a person's
 AT = "position"  # the frame's row, from 0
 
 
 class Rule(NamedTuple):
     """One expectation of the contract."""
 
-    key: str  # file: contract.rows[2]
+    key: str  # file: rows[2]
     type: str
-    kwargs: dict[str, Any]
+    kwargs: dict[str, Any]  # as written
     reason: str
     expectation: "Expectation"
+    maps: bool  # asks something of each row
+    typed: dict[str, Any]  # the arguments with times for a time column
+
+    def columns(self) -> set[str]:
+        """The columns that it looks at; all of them where it does not say."""
+        named = {name for key in COLUMN_KEYS for name in _listed(self.kwargs.get(key))}
+        if self.type.startswith(("expect_table_row_count", "expect_table_column", "expect_column_to_exist")):
+            return set()
+        return set(TABLES["traffic"]) if not named or self.kwargs.get("row_condition") else named
 
 
-class Result(NamedTuple):
-    """What checking one rule gave."""
+class Seen(NamedTuple):
+    """What Great Expectations said of one rule."""
 
-    name: str
-    expected: str
-    observed: str
-    passed: bool
-    reason: str = ""
-    rows: tuple[int, ...] = ()  # positions of the rows that break a row rule
+    success: bool
+    result: dict[str, Any]  # as it gives it, without values of rows
+    rows: list[int]  # positions of the rows that break it
 
 
 def build(entries: list[dict[str, Any]], where: str, of_rows: bool) -> list[Rule]:
@@ -50,8 +58,8 @@ def build(entries: list[dict[str, Any]], where: str, of_rows: bool) -> list[Rule
     return [_rule(entry, f"{where}[{at}]", of_rows) for at, entry in enumerate(entries)]
 
 
-def check(frame: "pd.DataFrame", rules: list[Rule]) -> list[Result]:
-    """Results in the order of the rules; raises UserError for a rule that cannot be computed."""
+def ask(frame: "pd.DataFrame", rules: Sequence[Rule]) -> list[Seen]:
+    """What Great Expectations finds in a frame, in the order of the rules; raises UserError for what cannot be computed."""
     if not rules:
         return []
     import great_expectations as gx
@@ -59,7 +67,7 @@ def check(frame: "pd.DataFrame", rules: list[Rule]) -> list[Result]:
     logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)  # it sets INFO itself
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}
-    suite = context.suites.add(gx.ExpectationSuite(name="contract", expectations=[rule.expectation for rule in rules]))
+    suite = context.suites.add(gx.ExpectationSuite(name="contract", expectations=[copy.copy(rule.expectation) for rule in rules]))
     if len(suite.expectations) != len(rules):
         raise AssertionError(f"Great Expectations took {len(suite.expectations)} of {len(rules)} rules")
     numbered = frame.reset_index(drop=True).assign(**{AT: range(len(frame))})
@@ -68,7 +76,7 @@ def check(frame: "pd.DataFrame", rules: list[Rule]) -> list[Result]:
     form = {"result_format": "COMPLETE", "unexpected_index_column_names": [AT], "return_unexpected_index_query": False}
     found = batch.validate(suite, result_format=form | {"exclude_unexpected_values": True}).to_json_dict()["results"]
     by_key = {result["expectation_config"]["meta"]["key"]: result for result in found}
-    return [_result(rule, by_key[rule.key], numbered) for rule in rules]
+    return [_seen(rule, by_key[rule.key]) for rule in rules]
 
 
 def _rule(entry: dict[str, Any], key: str, of_rows: bool) -> Rule:
@@ -77,7 +85,7 @@ def _rule(entry: dict[str, Any], key: str, of_rows: bool) -> Rule:
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
     from pydantic.v1 import ValidationError
 
-    if wrong := set(entry) - {"type", "kwargs", "meta"}:
+    if wrong := set(map(str, entry)) - {"type", "kwargs", "meta"}:
         raise UserError(f"{key}: there is no such setting {', '.join(map(repr, sorted(wrong)))}; allowed here: type, kwargs, meta")
     kind, kwargs, meta = entry.get("type"), entry.get("kwargs") or {}, entry.get("meta") or {}
     known = sorted(registry.list_registered_expectation_implementations())
@@ -88,17 +96,18 @@ def _rule(entry: dict[str, Any], key: str, of_rows: bool) -> Rule:
         raise UserError(f"{key}: kwargs and meta must hold keys and values")
     is_map = any(base.__name__ in MAPS for base in registry.get_expectation_impl(kind).__mro__)
     if of_rows and not is_map:
-        raise UserError(f"{key}.type: {kind} speaks of the whole table, not of rows: move it to contract.table")
+        raise UserError(f"{key}.type: {kind} speaks of the whole table, not of rows: move it to table")
     _known_columns(kwargs, key)
+    typed = _timed(kwargs, key)
     try:
-        expectation = ExpectationConfiguration(type=kind, kwargs=_timed(kwargs, key), meta={"key": key}).to_domain_obj()
+        expectation = ExpectationConfiguration(type=kind, kwargs=typed, meta={"key": key}).to_domain_obj()
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())
         allowed = ", ".join(sorted(_arguments(registry.get_expectation_impl(kind))))
         raise UserError(f"{key}.kwargs: {kind}: {wrong}; allowed here: {allowed}") from None
     except (GreatExpectationsError, TypeError, ValueError) as error:
         raise UserError(f"{key}: {kind}: {error}") from None
-    return Rule(key, kind, kwargs, str(meta.get("reason") or kind), expectation)
+    return Rule(key, kind, kwargs, str(meta.get("reason") or kind), expectation, is_map, typed)
 
 
 def _arguments(kind: "type[Expectation]") -> set[str]:
@@ -109,9 +118,8 @@ def _arguments(kind: "type[Expectation]") -> set[str]:
 
 def _known_columns(kwargs: dict[str, Any], key: str) -> None:
     for name in COLUMN_KEYS:
-        value = kwargs.get(name, [])
-        for column in value if isinstance(value, list) else [value]:
-            if column not in TABLES["traffic"]:
+        for column in _listed(kwargs.get(name)):
+            if not isinstance(column, str) or column not in TABLES["traffic"]:
                 raise UserError(f"{key}.kwargs.{name}: there is no column {column!r}; the columns are {', '.join(TABLES['traffic'])}")
 
 
@@ -136,40 +144,27 @@ def _timed(kwargs: dict[str, Any], key: str) -> dict[str, Any]:
     return kwargs | bounds
 
 
-def _result(rule: Rule, result: dict[str, Any], frame: "pd.DataFrame") -> Result:
+def _listed(value: object) -> Iterable[Any]:
+    """The values of a list, a single one as a list of it."""
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _seen(rule: Rule, result: dict[str, Any]) -> Seen:
     raised = result.get("exception_info") or {}
     if raised.get("raised_exception") or (raised and "raised_exception" not in raised):
         details = [raised] if "raised_exception" in raised else list(raised.values())
         why = str(next((d.get("exception_message") for d in details if isinstance(d, dict)), raised)).splitlines()
         raise UserError(f"{rule.key}: {rule.type} could not be checked with {rule.kwargs}: {why[0][:300] if why else 'no message'}")
-    rows = _broken(rule, result["result"].get("unexpected_index_list") or [], frame)
-    observed = result["result"].get("observed_value")
-    count, total = result["result"].get("unexpected_count"), result["result"].get("element_count")
-    if count is not None:
-        observed = f"{count:,} of {total:,} rows break it"
-    expected = ", ".join(f"{name} {value}" for name, value in rule.kwargs.items())
-    return Result(rule.type, expected, str(observed) + _distance(rule, result), bool(result["success"]), rule.reason, rows)
+    found = {name: value for name, value in result["result"].items() if "index" not in name}
+    listed = [entry[AT] for entry in result["result"].get("unexpected_index_list") or []]
+    rows = {at for value in listed for at in (value if isinstance(value, list) else [value])}
+    return Seen(bool(result["success"]), _without_values(rule, found), sorted(rows))
 
 
-def _broken(rule: Rule, listed: list[dict], frame: "pd.DataFrame") -> tuple[int, ...]:
-    """Positions of the rows that break a rule; of rows that should be unique and are not, the first is kept."""
-    found: list[int] = []
-    for entry in listed:
-        value = entry[AT]
-        found += value if isinstance(value, list) else [value]
-    if rule.type in UNIQUE and found:
-        columns = rule.kwargs.get("column_list") or [rule.kwargs["column"]]
-        again = frame.iloc[sorted(found)].duplicated(subset=columns, keep="first")
-        found = [at for at, is_again in zip(sorted(found), again, strict=True) if is_again]
-    return tuple(sorted(set(found)))
-
-
-def _distance(rule: Rule, result: dict[str, Any]) -> str:
-    """By how much a bound is missed, where both are numbers."""
-    observed = result["result"].get("observed_value")
-    if result["success"] or isinstance(observed, bool) or not isinstance(observed, int | float):
-        return ""
-    low, high = rule.kwargs.get("min_value"), rule.kwargs.get("max_value")
-    if isinstance(low, int | float) and observed < low:
-        return f", {low - observed:g} below"
-    return f", {observed - high:g} above" if isinstance(high, int | float) and observed > high else ""
+def _without_values(rule: Rule, found: dict[str, Any]) -> dict[str, Any]:
+    """A result that shows no value of a column that a person may have written: it ends on a page and in a message."""
+    observed = found.get("observed_value")
+    if not rule.columns() & set(WROTE) or observed is None or isinstance(observed, int | float):
+        return found
+    shown = f"{len(observed):,} values" if isinstance(observed, list) else "a value"
+    return {"observed_value": f"{shown}, not shown: people may have written them"}

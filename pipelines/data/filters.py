@@ -1,10 +1,12 @@
-"""What a model wrote becomes a row only if it passes every filter; each refusal has a word.
+"""What was made becomes a row only if it passes every filter; each refusal has a word.
 
 no_text, length (also an answer that was cut), repetition, language, meta (the model speaks of its task or as an
 assistant), placeholder (one that its source does not have, or a blank to fill in), number (one that its parent does not
-have: the parent's reply would not fit), personal_data (invented, or remembered), test_row, near_copy, drift (hardly a
-word in common with its sources), label. The words of `pipelines.foundation.llm` for a request without an answer are
-passed on.
+have: the parent's reply would not fit), personal_data (invented, or remembered), test_row (as near to a sealed row as two
+rows of one side of the split are), near_copy, drift (hardly a word in common with its sources), label, not_hard (a hard
+negative that comes nowhere near the other label). The words of `pipelines.foundation.llm` for a request without an answer
+are passed on. A message that was altered without a model is near its parent by design and keeps its label: it passes the
+filters of length, placeholder, number, personal_data and test_row, and no other row may hold the very same text.
 """
 
 import re
@@ -12,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipelines.data.plans import Draft
 from pipelines.foundation import privacy, text
 from pipelines.foundation.messages import Reply
 from pipelines.sections import Synthesis
@@ -32,7 +35,7 @@ META = re.compile(
     r"|^(?:customer|agent|user|assistant)\s*:",
     re.IGNORECASE | re.MULTILINE,
 )
-PLACEHOLDER = re.compile(r"<[A-Za-z_/ ]+>")
+PLACEHOLDER = re.compile(r"<[A-Za-z_/ ]+\d*>")
 BLANK = re.compile(r"\[[^\]\n]*\]|\{\{?\w+\}?\}|_{3,}|\bX{3,}\b")
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 GROUNDED = 0.25  # a good paraphrase keeps a third to two thirds of the words that carry meaning
@@ -45,14 +48,6 @@ COMMONEST = (
 COMMON = frozenset(COMMONEST.split())
 
 
-class Draft(NamedTuple):
-    """What was asked for: a message like `parent`, shown with `sources` (the parent among them)."""
-
-    parent: dict
-    sources: list[dict]
-    method: str  # paraphrase | gap_fill
-
-
 class Index:
     """Texts by their shingles, to find the most similar one."""
 
@@ -60,12 +55,14 @@ class Index:
         self.shingles: list[frozenset[str]] = []
         self.words: list[frozenset[str]] = []
         self.places: dict[str, list[int]] = defaultdict(list)
+        self.exact: set[str] = set()
         for found in texts:
             self.add(found)
 
     def add(self, found: str) -> None:
         """Take one more text."""
         place = len(self.words)
+        self.exact.add(found)
         self.shingles.append(text.shingles(found))
         self.words.append(frozenset(text.words(found)))
         for shingle in self.shingles[-1]:
@@ -83,8 +80,9 @@ class Filters(NamedTuple):
     """What `refuse` compares with."""
 
     settings: Synthesis
-    index: Index  # train and test rows, and the synthetic rows so far
-    sealed: frozenset[str]  # normal forms of the test rows
+    index: Index  # train rows, and the synthetic rows so far
+    sealed: Index  # test rows, and the off-limits ones
+    near: float  # similarity from which the split keeps two rows on one side
     detector: privacy.Detector
     labels: "Pipeline | None"
     rare: frozenset[str]
@@ -106,7 +104,7 @@ def judge(filters: Filters, draft: Draft, answer: Reply, max_new_tokens: int) ->
     """(message, word of the refusal or None) for one answer of the model."""
     if answer.text is None:
         return "", (answer.error or "no_text").partition(":")[0]
-    message = clean(answer.text)
+    message = privacy.number_again(clean(answer.text), draft.parent["prompt"])
     written = answer.usage.completion if answer.usage else 0
     cut = written >= max_new_tokens and answer.text.rstrip().endswith(message)
     if cut and not message.endswith((".", "?", "!")):
@@ -130,12 +128,8 @@ def refuse(filters: Filters, draft: Draft, message: str) -> str | None:
     known = {found for source in draft.sources for found in PLACEHOLDER.findall(source["prompt"])}
     if set(PLACEHOLDER.findall(message)) - known or BLANK.search(message):
         return "placeholder"
-    if set(NUMBER.findall(message)) - set(NUMBER.findall(parent["prompt"])):
-        return "number"
-    if privacy.find(message, filters.detector):
-        return "personal_data"
-    if text.normalise(message) in filters.sealed:
-        return "test_row"
+    if reason := _foreign(filters, message, parent["prompt"]):
+        return reason
     if filters.index.nearest(message) > settings.max_similarity:
         return "near_copy"
     if grounded(message, " ".join(source["prompt"] for source in draft.sources), parent["prompt"]) < GROUNDED:
@@ -143,9 +137,34 @@ def refuse(filters: Filters, draft: Draft, message: str) -> str | None:
     if filters.labels is not None and parent["label"] is not None:
         scores = dict(zip(filters.labels.classes_, filters.labels.predict_proba([message])[0], strict=True))
         better = sum(score > scores[parent["label"]] for score in scores.values())
-        if better >= (3 if parent["label"] in filters.rare else 1):
+        if better >= (3 if parent["label"] in filters.rare and not draft.other else 1):
             return "label"
+        if draft.other and draft.other not in sorted(scores, key=scores.__getitem__, reverse=True)[:3]:
+            return "not_hard"
     return None
+
+
+def refuse_altered(filters: Filters, draft: Draft, message: str) -> str | None:
+    """The same for a message that was altered without a model."""
+    before = draft.parent["prompt"]
+    if not message.strip():
+        return "no_text"
+    if len(text.words(message)) > 2 * filters.settings.max_words:
+        return "length"
+    if sorted(PLACEHOLDER.findall(message)) != sorted(PLACEHOLDER.findall(before)):
+        return "placeholder"
+    if reason := _foreign(filters, message, before):
+        return reason
+    return "near_copy" if message in filters.index.exact else None
+
+
+def _foreign(filters: Filters, message: str, parent: str) -> str | None:
+    """What a message may bring along from nowhere: a number, a person, a sealed row."""
+    if set(NUMBER.findall(PLACEHOLDER.sub(" ", message))) - set(NUMBER.findall(PLACEHOLDER.sub(" ", parent))):
+        return "number"
+    if privacy.find(message, filters.detector):
+        return "personal_data"
+    return "test_row" if filters.sealed.nearest(message) >= filters.near else None
 
 
 def repeats(message: str) -> bool:

@@ -14,12 +14,14 @@ from pipelines.sections import Source, UseCase
 
 OURS = ("row_id", "conversation_id", "turn", "subject_id", "created_at", "text", "label", "reply")
 TURNS = 1_000_000  # a higher turn is a mistake
+ATTRIBUTES = json.JSONEncoder(ensure_ascii=False, sort_keys=True)  # sorted: the same columns in another order are the same content
 
 
 class Mapping(NamedTuple):
     """How the rows of one file become ours."""
 
     columns: dict[str, str]  # our column to the source's
+    theirs: frozenset[str]  # the source's columns that are mapped
     labels: frozenset[str]  # the closed set; empty: not checked
     end: datetime.datetime  # UTC; rows from then on are not of this night
     file: str  # SHA-256
@@ -50,7 +52,7 @@ def mapping(source: Source, usecase: UseCase, file: str, shown: str, night: str,
     """The mapping of one file; without `columns` every one of ours that is there is taken by its own name."""
     columns = {"text": "text"} | source.columns if source.columns else {name: name for name in OURS}
     end = datetime.datetime.combine(datetime.date.fromisoformat(night), datetime.time(), datetime.UTC) + datetime.timedelta(days=1)
-    return Mapping(columns, closed_labels(usecase), end, file, shown, night, day)
+    return Mapping(columns, frozenset(columns.values()), closed_labels(usecase), end, file, shown, night, day)
 
 
 def accept(row: Row, how: Mapping) -> dict[str, Any] | Refusal:
@@ -75,9 +77,9 @@ def accept(row: Row, how: Mapping) -> dict[str, Any] | Refusal:
         }
     except _Bad as bad:
         return refuse(row.line, bad.reason, bad.detail, row.raw)
-    theirs = set(how.columns.values())
-    rest = {name: _plain(value) for name, value in row.columns.items() if name not in theirs}
-    return found | {"attributes": json.dumps(rest, ensure_ascii=False)}
+    rest = {name: _plain(value) for name, value in row.columns.items() if name not in how.theirs}
+    found["attributes"] = ATTRIBUTES.encode(rest)
+    return found
 
 
 def _text(value: object, there: bool) -> str:
@@ -95,7 +97,7 @@ def _label(mapped: dict, labels: frozenset[str]) -> str | None:
     if labels and not label:
         raise _Bad("label_missing", "the row has no label")
     if labels and label not in labels:
-        raise _Bad("label_unknown", f"{label[:100]!r} is not in contract.labels")
+        raise _Bad("label_unknown", f"{label[:100]!r} is not among the labels of contract.yaml")
     return label
 
 
@@ -126,6 +128,8 @@ def _kind(value: object) -> str:
 
 
 def _turn(value: object) -> int | None:
+    if type(value) is int and 1 <= value <= TURNS:
+        return value
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return None
     text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
@@ -162,6 +166,8 @@ def _instant(value: object) -> datetime.datetime:
 
 def _plain(value: object) -> object:
     """A value that JSON can hold."""
+    if value is None or type(value) in (str, int, bool):
+        return value
     if isinstance(value, dict):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -170,4 +176,4 @@ def _plain(value: object) -> object:
         return value if math.isfinite(value) else None
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
-    return value if isinstance(value, str | int | bool | None) else str(value)
+    return value if isinstance(value, str | int) else str(value)

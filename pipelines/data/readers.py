@@ -1,15 +1,15 @@
-"""One file of any of the formats that teams send, as a stream of rows and refusals: CSV, JSON lines, a JSON array,
-Parquet, each also gzipped. What a file is, its content says first and its name second. Memory stays bounded.
+"""One file of any of the formats that teams send, as a stream of rows and refusals: CSV, JSON lines, a JSON array or
+JSON objects one after the other, Parquet, each also gzipped. What a file is, its content says first and its name second.
+Memory stays bounded.
 
 Reasons given here: file_empty, file_unreadable, missing_column, duplicate_column, undecodable (file or row), not_json,
-not_an_object, duplicate_key, ragged_row, bad_quoting, unclosed_quote, repeated_header, too_long, nul_character.
+not_an_object, duplicate_key, ragged_row, bad_quoting, unclosed_quote, repeated_header, too_long, nul_character, bad_value.
 A zip archive or another binary file is refused whole. Blank lines are no rows; an empty file is one refused file.
 """
 
 import contextlib
 import csv
 import gzip
-import itertools
 import json
 import shutil
 import zlib
@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.data import delimited
+from pipelines.data.columnar import read_parquet
 from pipelines.data.encodings import HEAD, Encoding, Line, detect, lines, opening_codec, undecodable
-from pipelines.data.objects import read_array, read_lines, read_parquet
-from pipelines.data.rows import FileRefused, Refusal, Row, checked, refuse
+from pipelines.data.objects import is_stream, read_array, read_lines, read_stream
+from pipelines.data.rows import FileRefused, Refusal, Row, checked, distinct, refuse
 from pipelines.foundation.scratch import scratch
 
+NAME = 200  # characters of a column's name
 RECORD = 1_000_000  # characters that a record may always have, more where max_bytes is larger
 BINARY = {
     b"PK\x03\x04": "a zip archive (also .xlsx)",
@@ -92,9 +94,10 @@ def _open(path: Path, name: str, needed: Sequence[str], max_bytes: int) -> File:
     limit = max(RECORD, 4 * max_bytes)
     if _is_json(name, opening):
         encoding = detect(path, legacy=False)
-        array = opening.lstrip().startswith("[")
-        rows = read_array(path, encoding, limit) if array else read_lines(path, encoding, limit)
-        return File(encoding.codec, {"format": "json array" if array else "json lines"}, checked(rows, max_bytes))
+        kind, read = ("json array", read_array) if opening.lstrip().startswith("[") else ("json lines", read_lines)
+        if kind == "json lines" and is_stream(opening, whole=len(head) < HEAD):
+            kind, read = "json objects", read_stream
+        return File(encoding.codec, {"format": kind}, checked(read(path, encoding, limit), max_bytes))
     return _csv(path, detect(path, legacy=True), needed, max_bytes, limit)
 
 
@@ -102,8 +105,10 @@ def _refuse_binary(head: bytes) -> None:
     for mark, what in BINARY.items():
         if head.startswith(mark):
             raise FileRefused("file_unreadable", f"this is {what}; what can be read is CSV, JSON lines, Parquet, and gzip of these")
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:14].lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
+        raise FileRefused("file_unreadable", "this is a web page or XML, perhaps an error page that was saved for the file")
     controls = sum(head.count(byte) for byte in (*range(1, 9), *range(14, 32), 127))
-    if opening_codec(head) == "" and (controls > len(head) * 0.05 or head.count(0) > len(head) * 0.2):
+    if opening_codec(head) == "" and (controls > max(3, len(head) * 0.05) or head.count(0) > len(head) * 0.2):
         raise FileRefused("file_unreadable", "this is a binary file of no kind that can be read (CSV, JSON lines, Parquet, gzip of these)")
 
 
@@ -132,27 +137,34 @@ def _csv(path: Path, encoding: Encoding, needed: Sequence[str], max_bytes: int, 
 
 
 def _csv_rows(path: Path, encoding: Encoding, head: delimited.Head, limit: int) -> Iterator[Row | Refusal]:
-    names = _distinct(head.header)
+    names = distinct(_written(name) for name in head.header)
+    named = len(names) > 1 and not all(map(delimited.numeric, head.header))  # else the file has no header, and rows may be equal
     source = lines(path, encoding, limit)
     bad: dict[int, str] = {}
+    source = _noting(source, bad) if encoding.broken else source
     before = csv.field_size_limit(limit)  # the limit belongs to the process: it is put back
     try:
-        for record in delimited.records(_noting(source, bad), head.dialect, limit):
-            noted = [bad.pop(line) for line in sorted(bad)]
+        for record in delimited.records(source, head.dialect, limit):
+            noted = [bad.pop(line) for line in sorted(bad)] if bad else []
             if record.line <= head.header_line:
                 continue
             if noted:
                 yield refuse(record.line, "undecodable", noted[0], record.raw)
             elif record.reason:
                 yield refuse(record.line, record.reason, record.detail, record.raw)
-            elif len(record.cells) != len(names):
-                yield refuse(record.line, "ragged_row", f"{len(record.cells)} fields where the header has {len(names)}", record.raw)
-            elif len(names) > 1 and record.cells[-1].strip() == head.header[-1] and [cell.strip() for cell in record.cells] == head.header:
+            elif len(cells := delimited.trimmed(record.cells, len(names))) != len(names):
+                yield refuse(record.line, "ragged_row", f"{len(cells)} fields where the header has {len(names)}", record.raw)
+            elif named and cells[-1].strip() == head.header[-1] and [cell.strip() for cell in cells] == head.header:
                 yield refuse(record.line, "repeated_header", "the row repeats the header", record.raw)
             else:
-                yield Row(record.line, dict(zip(names, record.cells, strict=True)), record.raw)
+                yield Row(record.line, dict(zip(names, cells, strict=True)), record.raw)
     finally:
         csv.field_size_limit(before)
+
+
+def _written(name: str) -> str:
+    """A column's name as it can be stored with every row: an undecodable byte as \\xff, and not without end."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").replace("\x00", "\\x00")[:NAME]
 
 
 def _noting(source: Iterator[Line], bad: dict[int, str]) -> Iterator[Line]:
@@ -161,13 +173,3 @@ def _noting(source: Iterator[Line], bad: dict[int, str]) -> Iterator[Line]:
         if why := undecodable(line):
             bad[line.number] = why
         yield line
-
-
-def _distinct(header: list[str]) -> list[str]:
-    """Column names without gaps and repeats: `column_3` for an empty one, `name.2` for a second `name`."""
-    names: list[str] = []
-    for at, name in enumerate(header, start=1):
-        name = name or f"column_{at}"
-        tries = itertools.chain([name], (f"{name}.{n}" for n in itertools.count(2)))
-        names.append(next(tried for tried in tries if tried not in names))
-    return names

@@ -3,7 +3,7 @@
 Reasons given here: too_long, nul_character, undecodable (half a surrogate pair, which no encoding can store).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 RAW = 10_000  # characters of a refused row that are kept
@@ -20,7 +20,7 @@ class FileRefused(Exception):
 class Row(NamedTuple):
     """A row whose structure is sound."""
 
-    line: int  # its first line in the file, from 1; Parquet: row number
+    line: int  # its first line in the file, from 1; Parquet, a JSON array: number of the row
     columns: dict[str, Any]
     raw: str
 
@@ -39,6 +39,18 @@ def refuse(line: int, reason: str, detail: str, raw: str) -> Refusal:
     return Refusal(line, reason, detail[:1000].encode("utf-8", "replace").decode(), raw[:RAW].encode("utf-8", "replace").decode())
 
 
+def distinct(header: Iterable[str]) -> list[str]:
+    """Column names without gaps and repeats: `column_3` for an empty one, `name.2` for a second `name`."""
+    names: dict[str, int] = {}  # and how often each was there
+    for at, name in enumerate(header, start=1):
+        name = own = name or f"column_{at}"
+        while own in names:
+            names[name] += 1
+            own = f"{name}.{names[name]}"
+        names[own] = 1
+    return list(names)
+
+
 def checked(rows: Iterator[Row | Refusal], max_bytes: int) -> Iterator[Row | Refusal]:
     """Pass rows on, and refuse those with a cell that cannot be kept."""
     for row in rows:
@@ -49,8 +61,15 @@ def checked(rows: Iterator[Row | Refusal], max_bytes: int) -> Iterator[Row | Ref
 
 
 def _plain(raw: str, max_bytes: int) -> bool:
-    """Whether a row is short ASCII without NUL and JSON escapes, as most are, so that its cells need no look."""
-    return len(raw) <= max_bytes and raw.isascii() and "\x00" not in raw and "\\u" not in raw
+    """Whether a row is short text without NUL and JSON escapes, as most are, so that its cells need no look."""
+    if "\x00" in raw or "\\u" in raw:
+        return False
+    if raw.isascii():
+        return len(raw) <= max_bytes
+    try:
+        return len(raw.encode()) <= max_bytes
+    except UnicodeEncodeError:
+        return False
 
 
 def _problems(name: str, value: object, max_bytes: int) -> Iterator[tuple[str, str]]:
@@ -71,4 +90,4 @@ def _problems(name: str, value: object, max_bytes: int) -> Iterator[tuple[str, s
             yield "undecodable", f"column {name[:100]!r} holds bytes that are not UTF-8, or half a surrogate pair"
             return
         if size > max_bytes:
-            yield "too_long", f"column {name[:100]!r} has {size:,} bytes, the limit is {max_bytes:,} (contract.max_text_bytes)"
+            yield "too_long", f"column {name[:100]!r} has {size:,} bytes, the limit is {max_bytes:,} (max_text_bytes in contract.yaml)"

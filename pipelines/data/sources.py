@@ -1,4 +1,5 @@
 """Where a use case's files are: its own folder, the profile's data folders, a URL, or S3; a checksum is held where one is given.
+The traces of an MLflow experiment and the rows of a query are a file too, one a night, written for as long as it is read.
 
 A relative path is looked for in the use case's folder, then in each of the profile's data_folders (relative to the
 project), and is fetched from the source's `url` at last. In a folder every file counts except README* and hidden ones.
@@ -6,26 +7,24 @@ project), and is fetched from the source's `url` at last. In a folder every file
 
 import contextlib
 import datetime
-import errno
-import fnmatch
 import glob
 import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from pipelines.data import buckets
+from pipelines.data.disk import disk
+from pipelines.data.queries import query
+from pipelines.data.traces import trace
 from pipelines.errors import UserError
 from pipelines.foundation import places
 from pipelines.foundation.scratch import scratch
 from pipelines.foundation.step import Night
 from pipelines.sections import Source
 
-if TYPE_CHECKING:
-    from botocore.client import BaseClient
-
 CHUNK = 1 << 20  # bytes
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Found(NamedTuple):
@@ -34,15 +33,21 @@ class Found(NamedTuple):
     shown: str  # path or URI as a person would type it
     name: str  # without its folder
     place: int  # of its source in the use case
-    mark: str  # content fingerprint: SHA-256; the ETag for an object on S3, which is not fetched to be looked at
-    path: str  # where it lies; empty for S3
+    mark: str  # SHA-256; of an object on S3, which is not fetched to be looked at, ETag and time; empty: it has to be asked for
+    path: str  # where it lies; empty where it is fetched
 
 
 def find(night: Night) -> list[Found]:
     """Every file of every source, in the order of the sources; raises UserError where a source has none anywhere."""
     found = []
     for place, source in enumerate(night.usecase.sources):
-        files = _objects(source, place) if source.path.startswith("s3://") else _files(night, source, place)
+        if not source.path:
+            files = [Found(source.origin, f"{source.mlflow or source.connection}.jsonl", place, "", "")]
+        elif source.path.startswith("s3://"):
+            objects = buckets.list_objects(source.path)
+            files = [Found(found.uri, found.name, place, found.mark, "") for found in objects if _counts(found.name)]
+        else:
+            files = _files(night, source, place)
         if source.sha256:
             _check(night, source, place, files)
         found += files
@@ -58,16 +63,21 @@ def name_date(name: str) -> str:
 
 
 @contextlib.contextmanager
-def local(found: Found) -> Iterator[Path]:
-    """The file on this machine's disk for as long as it is read; an object on S3 is fetched into a temporary file."""
+def local(night: Night, found: Found) -> Iterator[Path]:
+    """The file on this machine's disk for as long as it is read; what is elsewhere is fetched into a temporary file."""
     if found.path:
         yield Path(found.path)
         return
-    bucket, _, key = found.shown.removeprefix("s3://").partition("/")
+    source = night.usecase.sources[found.place]
     with scratch() as folder:
         path = folder / "object"
-        with disk(folder), _s3(found.shown) as client:
-            client.download_file(bucket, key, str(path))
+        if source.mlflow:
+            trace(source, night, path, _key(night, found.place))
+        elif source.sql:
+            query(source, night.night, path, _key(night, found.place))
+        else:
+            with disk(folder):
+                buckets.fetch(found.shown, path)
         yield path
 
 
@@ -75,19 +85,6 @@ def digest(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with disk(path), path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def disk(path: Path | str) -> Iterator[None]:
-    """A full disk or a missing permission as a UserError that names the path."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in DISK:
-            raise
-        raise UserError(
-            f"{error.filename or path}: {error.strerror}: free the disk or mend the permissions, then run the step again"
-        ) from None
 
 
 def _files(night: Night, source: Source, place: int) -> list[Found]:
@@ -118,7 +115,7 @@ def _listed(path: Path) -> list[Path] | None:
 
 
 def _counts(name: str) -> bool:
-    return not name.startswith(".") and not name.upper().startswith("README")
+    return bool(name) and not name.startswith(".") and not name.upper().startswith("README")
 
 
 def _key(night: Night, place: int) -> str:
@@ -130,7 +127,7 @@ def _check(night: Night, source: Source, place: int, files: list[Found]) -> None
         raise UserError(f"{_key(night, place)}.sha256 is the checksum of one file, but {source.path!r} stands for {len(files)} files")
     found = files[0].mark
     if not files[0].path:
-        with local(files[0]) as path:
+        with local(night, files[0]) as path:
             found = digest(path)
     if found != source.sha256.lower():
         raise UserError(
@@ -166,32 +163,3 @@ def _download(night: Night, source: Source, place: int, searched: list[Path]) ->
                 f"Put the file in one of these places, or add a folder to data_folders in the profile"
             ) from None
     return path
-
-
-def _objects(source: Source, place: int) -> list[Found]:
-    """Objects under a prefix, or those that a glob stands for."""
-    bucket, _, pattern = source.path.removeprefix("s3://").partition("/")
-    prefix = re.split(r"[*?\[]", pattern)[0]
-    found = []
-    with _s3(source.path) as client:
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            for item in page.get("Contents", []):
-                key = item["Key"]
-                name = key.rpartition("/")[2]
-                if name and _counts(name) and (prefix == pattern or fnmatch.fnmatchcase(key, pattern)):
-                    found.append(Found(f"s3://{bucket}/{key}", name, place, f"{item['ETag']} {item['Size']}", ""))
-    return sorted(found)
-
-
-@contextlib.contextmanager
-def _s3(uri: str) -> Iterator["BaseClient"]:
-    """A client that takes its endpoint and credentials from the environment (AWS_*); its errors name the URI."""
-    import boto3
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield boto3.client("s3")
-    except (BotoCoreError, ClientError) as error:
-        raise UserError(
-            f"{uri} could not be read: {error}. Check the bucket, and AWS_ENDPOINT_URL and the credentials in the environment"
-        ) from None

@@ -13,7 +13,7 @@ from pipelines.evaluation import judge, metrics
 from pipelines.evaluation.answers import Answered, answer_all, keep
 from pipelines.evaluation.judged import judge_items
 from pipelines.evaluation.sealed import cut, every
-from pipelines.foundation import embedded, ledger, prices, registry
+from pipelines.foundation import datasets, embedded, ledger, prices, registry
 from pipelines.foundation.messages import Usage
 from pipelines.foundation.registry import Model, Staged
 from pipelines.foundation.rendering import Answer
@@ -58,6 +58,8 @@ def evaluate(night: Night) -> dict:
     look = {"candidate": candidate.key, "champion": champion.key, "items": len(items)}
     ledger.append(night.lake, night.night, "look", look)
     _log_figures(night, tuned["run_id"], figures)
+    given = datasets.Given("sealed", "examples", night.before("split")["examples"], examples)
+    datasets.log_inputs(night, tuned["run_id"], "evaluation", [given])
     generated = sum(found.generated for found in answered.values())
     return {
         "items": len(items),

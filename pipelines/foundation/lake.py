@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import UserError
 from pipelines.foundation import records
+from pipelines.foundation.scratch import alone, beside
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,6 +43,14 @@ class Lake(NamedTuple):
             return None
         return DeltaTable(self._uri(table)).version()
 
+    def oldest(self, table: str) -> int | None:
+        """The oldest version that is kept: an earlier one was taken off the disk, and is read as this one; None: never written."""
+        from deltalake import DeltaTable
+
+        if not DeltaTable.is_deltatable(self._uri(table)):
+            return None
+        return min(entry["version"] for entry in DeltaTable(self._uri(table)).history())
+
     def read(self, table: str, version: int | None, columns: list[str] | None = None, where: str = "") -> "pa.Table":
         """Rows of one version (None: no rows) as Arrow, typed as in `records`; `where` is an SQL condition. See `scan`."""
         import pyarrow as pa
@@ -66,8 +75,32 @@ class Lake(NamedTuple):
         missing = "".join(f', CAST(NULL AS {SQL[kind]}) AS "{name}"' for name, kind in records.TABLES[table].items() if name not in written)
         names = ", ".join(f'"{name}"' for name in schema.names)
         query = f"SELECT {names} FROM (SELECT *{missing} FROM rows)" + (f" WHERE {where}" if where else "")
-        for batch in pa.RecordBatchReader.from_stream(QueryBuilder().register("rows", stored).execute(query)):
-            yield batch.cast(schema)
+        some = False
+        try:
+            for batch in pa.RecordBatchReader.from_stream(QueryBuilder().register("rows", stored).execute(query)):
+                some = True
+                yield batch.cast(schema)
+        except pa.ArrowInvalid as error:
+            if "not found" not in str(error):
+                raise
+            newest = self.version(table)
+            if some or newest in (None, stored.version()):
+                gone = f"a file of its version {stored.version()} was removed"
+                raise UserError(f"{self._uri(table)}: {gone}: run the step again, or restore it from a backup") from None
+            log.warning("%s: files of version %d were removed, version %d is read for it", self._uri(table), version, newest)
+            yield from self.scan(table, newest, columns, where)
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        """What steps hold while they work: it keeps an erasure out. On S3, which knows no locks, it holds nothing."""
+        with self._locked(beside):
+            yield
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """What an erasure holds: it waits for the steps that run, and the next ones wait for it."""
+        with self._locked(alone):
+            yield
 
     def replace(self, table: str, rows: "Rows", **where: str) -> int:
         """Replace the rows whose columns equal `where` (say `night="2026-11-20"`) in one transaction; returns the version.
@@ -103,12 +136,22 @@ class Lake(NamedTuple):
             return None
         none = dict.fromkeys(RETENTION, "interval 0 seconds")
         _commit(lambda: DeltaTable(uri).alter.set_table_properties(none) or 0, uri)
-        DeltaTable(uri).vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
+        # In full where a lock keeps writers away (`step`): on S3 what a writer has not committed yet must stay.
+        DeltaTable(uri).vacuum(0, dry_run=False, enforce_retention_duration=False, full="://" not in uri)
         time.sleep(0.01)  # an entry of the log that is as old as this millisecond would be kept
         stored = DeltaTable(uri)
         stored.create_checkpoint()
         stored.cleanup_metadata()
         return _commit(lambda: DeltaTable(uri).alter.set_table_properties(RETENTION) or DeltaTable(uri).version(), uri)
+
+    def update(self, table: str, where: str, **values: str) -> None:
+        """Set columns of the newest version's rows to constants in one transaction."""
+        from deltalake import DeltaTable
+
+        uri = self._uri(table)
+        if DeltaTable.is_deltatable(uri):
+            texts = {name: f"'{_literal(value)}'" for name, value in values.items()}
+            _commit(lambda: DeltaTable(uri).update(updates=texts, predicate=where)["num_updated_rows"], uri)
 
     def compact(self, table: str, hours: int) -> None:
         """Join small files, and take files off the disk that no version younger than `hours` needs."""
@@ -150,6 +193,13 @@ class Lake(NamedTuple):
             for row in pa.table(DeltaTable(uri).get_add_actions(flatten=True)).to_pylist():
                 found[row[f"partition.{partition}"]] = found.get(row[f"partition.{partition}"], 0) + row["size_bytes"]
         return found
+
+    def _locked(self, how: "Callable[[Path], contextlib.AbstractContextManager[None]]") -> "contextlib.AbstractContextManager[None]":
+        if "://" in self.root:
+            return contextlib.nullcontext()
+        with _disk(self.root):
+            Path(self.root).mkdir(parents=True, exist_ok=True)
+        return how(Path(self.root))
 
     def _kept(self, table: str, version: int) -> "DeltaTable":
         """The table at a version, or at the oldest that is kept after it."""

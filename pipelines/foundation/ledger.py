@@ -25,7 +25,8 @@ class Entry(NamedTuple):
     seq: int  # from 1
     at: str  # ISO 8601, UTC
     night: str
-    kind: str  # look | verdict | admission | suspension | approval | staging | promotion | rollback | served
+    # look | verdict | admission | suspension | approval | staging | promotion | rollback | served | erasure | erased | hold | release
+    kind: str
     body: dict
     previous: str  # hash of the entry before
     hash: str

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.foundation import embedded, local, memo
+from pipelines.foundation import embedded, local, memo, privacy
 from pipelines.foundation.memo import Kept
 from pipelines.foundation.messages import Answered, Call, Reply, Request
 from pipelines.foundation.numbered import Numbered
@@ -49,9 +49,16 @@ def ask(night: Night, name: str, requests: Iterable[Request]) -> Iterator[tuple[
         return
     desk = _Desk(night, name, endpoint)
     try:
-        yield from desk.serve(requests)
+        yield from desk.serve(_shielded(night, requests) if endpoint.kind == "openai" else requests)
     finally:
         desk.close()
+
+
+def _shielded(night: Night, requests: Iterable[Request]) -> Iterator[Request]:
+    """Requests that leave the house, with what the policy `hosted` hides: before they have a key, are kept or are sent."""
+    shield = privacy.shield(night.usecase.privacy, "hosted")
+    for request in requests:
+        yield request._replace(system=privacy.hide(request.system, shield), prompt=privacy.hide(request.prompt, shield))
 
 
 class _Desk:

@@ -6,6 +6,7 @@ holder:"), after a title, as a signature, or as a known first name before a capi
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 LOCALES = ("en_GB", "en_US", "en_IN", "en_IE", "en_NZ", "de_DE", "pl_PL", "es_ES", "it_IT", "fr_FR", "nl_NL", "pt_PT", "sv_SE", "cs_CZ")
@@ -33,6 +34,9 @@ SIGNED = re.compile(
     rf"[,.!]?(?P<gap>\s+)"
     rf"|[ \n][-–—][ ]?)(?P<name>{FULL})[ ]*[.!]*[ ]*(?:$|\n)"
 )
+# Every name in capitals that is found has a word after a space or a dash; without one nothing else need be tried.
+HINT = re.compile(r"[\s–—-](?:[A-Z][a-zà-öø-ÿß-ɏ]|[OD]['’]|[ÀÁÂÄÅÇÈÉÊÍÑÓÖØÚÜŁŚŠŽŻĆČ])")
+SMALL_HINT = re.compile(r"(?i)\bmy (?:full )?name|this is")
 PAIR = re.compile(rf"(?<![\w<]){FULL}")
 PLACES = (
     "Africa America Australia Austria Belgium Berlin Birmingham Bristol Britain Canada Cardiff China Croatia Denmark Dublin "
@@ -77,8 +81,9 @@ class Names(NamedTuple):
     last: frozenset[str]
 
 
-def load() -> Names:
-    """Faker's lists, read in about half a second."""
+@lru_cache(maxsize=1)
+def known() -> Names:
+    """Faker's lists, read in about half a second, once."""
     from importlib import import_module
 
     providers = [import_module(f"faker.providers.person.{locale}").Provider for locale in LOCALES]
@@ -87,8 +92,12 @@ def load() -> Names:
     return Names(frozenset(first), frozenset(last))
 
 
-def find(text: str, names: Names) -> Iterator[tuple[int, int]]:
+def find(text: str) -> Iterator[tuple[int, int]]:
     """(start, end) of each name; the same name may be given twice."""
+    if SMALL_HINT.search(text):
+        yield from _small(text)
+    if not HINT.search(text):
+        return
     for pattern in (STRONG, TITLE):
         for match in pattern.finditer(text):
             if kept := _trim(match["name"]):
@@ -96,16 +105,15 @@ def find(text: str, names: Names) -> Iterator[tuple[int, int]]:
     for match in SIGNED.finditer(text):
         kept = _trim(match["name"])
         alone = "\n" in (match["gap"] or "")  # a line of its own after the greeting
-        if kept == match["name"] and (" " in kept or alone or kept.casefold() in names.first):
+        if kept == match["name"] and (" " in kept or alone or kept.casefold() in known().first):
             yield match.span("name")
     for match in WEAK.finditer(text):
         kept = _trim(match["name"])
-        known = kept.split(" ")[0].casefold() in names.first
-        if kept and (known, " " in kept, bool(match["close"])).count(True) > 1:
+        first = kept.split(" ")[0].casefold() in known().first
+        if kept and (first, " " in kept, bool(match["close"])).count(True) > 1:
             yield match.start("name"), match.start("name") + len(kept)
-    yield from _small(text, names)
     for match in PAIR.finditer(text):
-        yield from _pairs(match[0], match.start(), names)
+        yield from _pairs(match[0], match.start())
 
 
 def _trim(name: str) -> str:
@@ -115,28 +123,28 @@ def _trim(name: str) -> str:
     return " ".join(parts[:stop])
 
 
-def _small(text: str, names: Names) -> Iterator[tuple[int, int]]:
+def _small(text: str) -> Iterator[tuple[int, int]]:
     """Names in small letters: a known first name, with the word after it where that is a known last name or closes the phrase."""
     for match in SMALL.finditer(text):
         first, _, second = match["name"].partition(" ")
-        if first not in names.first or first.capitalize() in BOTH | NEVER:
+        if first not in known().first or first.capitalize() in BOTH | NEVER:
             continue
-        whole = second in names.last or match["close"]
+        whole = second in known().last or match["close"]
         if whole or match[0].casefold().startswith("my"):
             yield match.start("name"), match.start("name") + (len(match["name"]) if whole else len(first))
 
 
-def _pairs(run: str, start: int, names: Names) -> Iterator[tuple[int, int]]:
+def _pairs(run: str, start: int) -> Iterator[tuple[int, int]]:
     """Within a run of capitalised words: a known first name up to the run's end."""
     parts = list(re.finditer(r"\S+", run))
     for place, part in enumerate(parts[:-1]):
-        if part[0].casefold() not in names.first or part[0] in NEVER:
+        if part[0].casefold() not in known().first or part[0] in NEVER:
             continue
         kept = _trim(run[part.start() :])
         rest = kept.split(" ")[1:]
-        if not rest or (part[0] in BOTH and rest[-1].casefold() not in names.last):
+        if not rest or (part[0] in BOTH and rest[-1].casefold() not in known().last):
             continue
-        if place and parts[place - 1][0] not in NEVER and parts[place - 1][0].casefold() not in names.last:
+        if place and parts[place - 1][0] not in NEVER and parts[place - 1][0].casefold() not in known().last:
             return  # the middle of a longer title, say of a shop
         yield start + part.start(), start + part.start() + len(kept)
         return

@@ -13,7 +13,7 @@ _ROW = {
     "row_id": "string",  # the source's own id, or a hash of the content
     "file": "string",  # SHA-256 of the file's bytes
     "source": "string",  # path or URI as a person would type it
-    "line": "int64",  # first line of the row in the file, from 1; Parquet: row number
+    "line": "int64",  # first line of the row in the file, from 1; Parquet, a JSON array: number of the row
     "night": "string",
     "day": "string",
     "created_at": "timestamp",  # UTC, microseconds; null where the source has none
@@ -41,7 +41,7 @@ _EXAMPLE = {
     "rows": "string",  # JSON array: row_id of every row of traffic whose text the prompt holds, its own last; synthetic: null
 }
 TABLES: dict[str, dict[str, str]] = {
-    "traffic": _ROW,
+    "traffic": _ROW | {"content": "string"},  # hash of what the row says, whatever its id and place, that finds it again
     "clean": _ROW,  # validated and scrubbed
     "files": {
         "file": "string",
@@ -53,6 +53,10 @@ TABLES: dict[str, dict[str, str]] = {
         "read": "int64",
         "accepted": "int64",
         "quarantined": "int64",
+        "duplicates": "int64",  # of the quarantined: rows that are nothing new
+        "origin": "string",  # what the use case's source is called: its path, experiment or query
+        "mark": "string",  # JSON object: key, ETag, size and time of each S3 object with these bytes, to the night that fetched it
+        "columns": "string",  # JSON object of column name to kind and shape; no values
     },
     "quarantine": {
         "file": "string",
@@ -64,8 +68,27 @@ TABLES: dict[str, dict[str, str]] = {
         "detail": "string",
         "raw": "string",  # the row as it was read, cut at 10,000 characters
     },
+    "pseudonyms": {  # only with privacy.key_env: what the placeholders of a row in `clean` stand for
+        "night": "string",
+        "conversation_id": "string",  # within which a placeholder stands for one value; null: within the row
+        "row_id": "string",
+        "subject_id": "string",
+        "placeholder": "string",  # <NAME_1>
+        "sealed": "string",  # the value, AES-256-GCM, bound to row and placeholder; the key is held outside
+    },
     "examples": _EXAMPLE,
-    "synthetic": _EXAMPLE | {"model": "string", "prompt_version": "string", "seed": "int64", "method": "string"},
+    "synthetic": _EXAMPLE  # parent_id: of `examples`, or of `synthetic` where depth is above 1
+    | {"model": "string", "prompt_version": "string", "seed": "int64", "method": "string", "depth": "int64"}
+    | {"shown": "string"},  # JSON array: example_id of the other rows that the model was shown, for erasure
+    "labels": {  # people's answers, the newest of a row counts; kept by the night of the row, not of the answer
+        "night": "string",
+        "example_id": "string",
+        "label": "string",  # the answer; the label as it was where a person confirmed it
+        "was": "string",  # the label before the answer, null where there was none
+        "by": "string",
+        "at": "timestamp",
+        "source": "string",  # suggest | error: which queue asked for it
+    },
     "trained": {  # which rows each adapter was trained on
         "night": "string",
         "model": "string",  # content key of the adapter
@@ -127,7 +150,7 @@ TABLES: dict[str, dict[str, str]] = {
         "day": "string",  # UTC date of the last use, to within `memo.FRESH_DAYS`: the partition
         "scope": "string",  # hash of the endpoint and the model
         "key": "string",  # hash of everything that the reply depends on
-        "item": "string",  # id of the row that it was made from, for erasure
+        "item": "string",  # id of the row that it was made from, or of several with a space between, for erasure
         "model": "string",
         "reply": "string",  # JSON
         "dollars": "string",  # what it cost, exactly

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import UserError
-from pipelines.foundation import database, ledger, moves
+from pipelines.foundation import database, ledger, moves, subjects
 from pipelines.foundation.ledger import Entry
 from pipelines.foundation.step import Night
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BASE = "base"  # the key of the embedded model without an adapter
 KEY_TAG = "nightshift.key"
 NIGHT_TAG = "nightshift.night"
+PINS_TAG = "nightshift.pins"  # JSON: what a version rests on (`release.pins`), of every version, for only a promotion is in the ledger
 MOVES = ("promotion", "rollback", "staging")  # kinds of ledger entries
 ENTRY_TAG = "nightshift.ledger"  # number and hash of the ledger entry that moved a version: an anchor outside the ledger
 
@@ -43,6 +44,7 @@ def client(night: Night) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOL_SIZE", "60")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
     database.prepare(night.profile.mlflow, night.profile.artifacts or "mlruns")
@@ -104,7 +106,8 @@ def adapter_folder(night: Night, model: Model) -> Path | None:
 def move(night: Night, kind: str, body: dict, expected: str | None) -> Entry:
     """Write a promotion, rollback or staging entry and set the aliases.
 
-    Raises UserError where another champion stands than `expected`, or a later night has moved already (`moves.late`).
+    Raises UserError where another champion stands than `expected`, a later night has moved already (`moves.late`), or
+    the model was trained on rows that were erased since.
 
     MLflow's aliases know no compare and swap, the ledger does: the entry is only added while the champion that it means
     to replace still stands. Two moves at once end in one winner and one refusal; a process that dies in between leaves
@@ -113,6 +116,8 @@ def move(night: Night, kind: str, body: dict, expected: str | None) -> Entry:
 
     def check(chain: list[Entry]) -> None:
         stands = moves.champion_version(chain)
+        if barred := body.get("model") and subjects.barred(chain, body["model"]):
+            raise UserError(f"{kind} refused: version {body['version']} {barred}; nothing was moved")
         if kind != "rollback" and (late := moves.late(chain, night.night)):
             raise UserError(f"{kind} refused: {late}; nothing was moved")
         if stands == expected:

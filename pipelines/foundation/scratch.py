@@ -25,6 +25,17 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def beside(folder: Path) -> Iterator[None]:
+    """Any number of processes at a time in this folder, but none while another has it `alone`."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
 def scratch(prefix: str = "nightshift-scratch-", within: Path | None = None) -> Iterator[Path]:
     """A new folder, removed at the end; those of killed processes are removed first. `within`: not the system's temporary folder."""
     home = within or Path(tempfile.gettempdir())
@@ -32,9 +43,12 @@ def scratch(prefix: str = "nightshift-scratch-", within: Path | None = None) -> 
         _clear(left)
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=home))
-        handle = os.open(folder, os.O_RDONLY)
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:  # another process took it for a left one
+            continue
         fcntl.flock(handle, fcntl.LOCK_EX)
-        if folder.is_dir():  # else another process took it for a left one before it was locked
+        if folder.is_dir():  # else the same, before it was locked
             break
         os.close(handle)
     try:

@@ -112,6 +112,10 @@ def step(
 
         def run(usecase: str, profile: str, night: str) -> dict:
             opened = open_night(usecase, profile, night, name)
+            with opened.lake.shared():
+                return work_on(opened)
+
+        def work_on(opened: Night) -> dict:
             started = time.perf_counter()
             inputs = opened.before(after)["key"] if after else ""
             made_of = parts(opened, inputs)

@@ -3,7 +3,8 @@
 from decimal import Decimal
 
 from pipelines.errors import UserError
-from pipelines.foundation.step import ORDER, open_night, results, row_counts
+from pipelines.foundation import ledger, moves, subjects
+from pipelines.foundation.step import ORDER, Night, open_night, results, row_counts
 
 SIDES = ("champion", "candidate", "difference", "low", "high")
 
@@ -28,6 +29,7 @@ def read_status(usecase: str, profile: str, night: str = "") -> dict:
         "seconds": {name: done[name]["seconds"] for name in ORDER if name in done},
         "model_calls": sum(found.get("model_calls", 0) for found in done.values()),
         "spent": f"{sum((Decimal(found.get('spent', 0)) for found in done.values()), Decimal(0)).normalize():f}",
+        "replace_champion_by": _replace_by(opened),
         "partial": {name: found["partial"] for name, found in done.items() if found.get("partial")},
     }
 
@@ -37,6 +39,14 @@ def _rows(done: dict[str, dict]) -> dict[str, int]:
     split = done.get("split", {})
     used = {"train": split.get("train", 0), "test": split.get("test", 0), "synthetic": done.get("synthesize", {}).get("rows", 0)}
     return row_counts(done) | used
+
+
+def _replace_by(night: Night) -> str | None:
+    """The day by which the champion has to be replaced, because it was trained on rows that were erased since."""
+    chain = ledger.entries(night.lake)
+    stands = moves.champion_version(chain)
+    keys = {entry.body["version"]: entry.body["model"] for entry in chain if entry.kind in ("promotion", "rollback")}
+    return subjects.retrain_by(chain, keys.get(stands) or "") or None
 
 
 def render(usecase: str, status: dict) -> str:
@@ -52,6 +62,8 @@ def render(usecase: str, status: dict) -> str:
     if status["metrics"]:
         lines += ["", f"  {'metric':<12}{'champion':>10}{'candidate':>11}{'difference':>12}   interval"]
         lines += [_metric(name, found) for name, found in status["metrics"].items()]
+    if by := status["replace_champion_by"]:
+        lines += ["", f"  the champion was trained on rows that were erased since: it must be replaced by {by}"]
     total = sum(status["seconds"].values())
     slowest = sorted(status["seconds"].items(), key=lambda item: -item[1])[:4]
     spent = ", ".join(f"{name} {seconds:.0f}" for name, seconds in slowest)

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipelines.foundation.privacy import PLACEHOLDER
 from pipelines.foundation.step import Night
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def read(night: Night) -> Windows:
         row["conversation"] = row["conversation_id"] or f"row {row['row_id'] or place}"
         split["tonight" if row["day"] == night.night else "reference"].append(row)
     kept = _thin(split["reference"]) + _thin(split["tonight"])
-    texts = [row["text"] or "" for row in kept]
+    texts = [PLACEHOLDER.sub(r"<\g<type>>", row["text"] or "") for row in kept]  # which of a conversation's names it was is no drift
     return Windows(
         words=[words(text) for text in texts],
         chars=[len(text) for text in texts],

@@ -6,7 +6,7 @@ nobody signed, and, with `four_eyes`, one by whoever triggered the run.
 
 from typing import NamedTuple
 
-from pipelines.foundation import ledger, moves
+from pipelines.foundation import ledger, moves, subjects
 from pipelines.foundation.ledger import Entry
 from pipelines.foundation.step import Night, open_night
 
@@ -31,13 +31,15 @@ def wanted(usecase: str, profile: str, night: str) -> bool:
 
 
 def pending(night: Night) -> list[str]:
-    """What would move if it is approved: nothing of a night that comes late, and no candidate that a person rolled back once."""
+    """What would move if it is approved: nothing of a night that comes late, no candidate that a person rolled back once
+    or that was trained on rows that were erased since."""
     gate, model = night.before("gate"), night.before("finetune")["model"]
     chain = ledger.entries(night.lake)
     if moves.late(chain, night.night):
         return []
     away = moves.abandoned(chain, model)
-    able = ["the candidate"] if gate["verdict"] == "PROMOTE" and away is None else []
+    free = away is None and not subjects.barred(chain, model)
+    able = ["the candidate"] if gate["verdict"] == "PROMOTE" and free else []
     return able + (["the model in staging"] if (gate.get("staging") or {}).get("verdict") == "CONFIRM" else [])
 
 

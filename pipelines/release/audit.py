@@ -47,6 +47,10 @@ def _told(kind: str, body: dict) -> str:
         "staging": version if body.get("version") else f"version {body.get('dropped')} dropped",
         "promotion": version,
         "rollback": f"{version}, by {body.get('by') or 'nobody named'}: {body.get('why')}",
+        "erasure": f"{len(body.get('models', ()))} models barred, nights {', '.join(body.get('nights', ()))}",
+        "erased": f"{sum((body.get('removed') or {}).values())} rows removed; certificate {str(body.get('certificate'))[:12]}",
+        "hold": f"by {body.get('by') or 'nobody named'}: {body.get('why')}",
+        "release": f"by {body.get('by') or 'nobody named'}: {body.get('why')}",
         "served": f"{version}: {'yes' if body.get('served') else 'not yet'}",
     }
     return told.get(kind, "")[:LONGEST]

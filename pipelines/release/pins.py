@@ -4,7 +4,7 @@ import hashlib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from pipelines.foundation import ledger
+from pipelines.foundation import ledger, protected
 from pipelines.foundation.step import Night, fingerprint, results, versions
 from pipelines.settings import ROOT
 
@@ -29,6 +29,7 @@ def pin(night: Night) -> dict:
         "libraries": {name: _version(name) for name in LIBRARIES},
         "settings": fingerprint(night.usecase.model_dump()),
         "prompts": prompts(night),
+        "safety": [{"path": how["path"], "sha256": sha} for how, sha in protected.digests(night)],
         "run": done.get("finetune", {}).get("run_id"),
         "cost": {
             "seconds": round(sum(found["seconds"] for found in done.values()), 1),

@@ -6,9 +6,10 @@ staging, from where the gate confirms it on fresh rows of later nights. Moves ar
 is run late, say by a backfill, moves nothing where a later night has promoted already: see `moves.late`.
 """
 
+import json
 import logging
 
-from pipelines.foundation import ledger, moves, registry
+from pipelines.foundation import ledger, moves, registry, subjects
 from pipelines.foundation.step import Night, fingerprint, results, step, versions
 from pipelines.release import approval
 from pipelines.release.pins import pin
@@ -86,7 +87,10 @@ def _promoted(night: Night, version: str) -> str:
 
 def _blocked(night: Night, version: str) -> str:
     """Why a promotion that the evidence allows may not happen; empty where it may. No answer is a refusal."""
-    away = moves.abandoned(ledger.entries(night.lake), registry.model(night, version).key)
+    chain, key = ledger.entries(night.lake), registry.model(night, version).key
+    if barred := subjects.barred(chain, key):
+        return f"version {version} {barred}"
+    away = moves.abandoned(chain, key)
     if away is not None:
         said = away.body
         who = said["by"] or "a person"
@@ -143,4 +147,5 @@ def _tags(night: Night, key: str, verdict: str) -> dict[str, str]:
         registry.NIGHT_TAG: night.night,
         "nightshift.verdict": verdict,
         "nightshift.settings": fingerprint(night.usecase.model_dump()),
+        registry.PINS_TAG: json.dumps(pin(night)),
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipelines.foundation import memo, records
 from pipelines.foundation.step import Night, open_night
+from pipelines.system.retention import retire
 
 ANY_NIGHT = "9999-12-31"  # nothing here depends on a night
 ORPHAN_HOURS = 24  # no write takes so long
@@ -20,13 +21,15 @@ log = logging.getLogger("pipelines.housekeeping")
 def tidy(usecase: str, profile: str) -> dict:
     """Forget replies and results beyond the profile's `memo` bounds, join small files, remove what killed work left.
 
-    Returns what `memo.forget` did, and `orphans`: the number of files and folders that nothing named any more.
+    Returns what `memo.forget` did, `retired`: rows by table whose time was up (`retention.days`), and `orphans`: the number of
+    files and folders that nothing named any more.
     """
     opened = open_night(usecase, profile, ANY_NIGHT)
-    found = memo.forget(opened.lake, opened.profile.memo)
+    found = memo.forget(opened.lake, opened.profile.memo) | {"retired": retire(opened)}
     orphans = sum(opened.lake.sweep(table, ORPHAN_HOURS) for table in records.TABLES) + _give_up(opened)
     log.info(
-        "%s: %.1f MB of replies kept, %.1f MB before; %d orphans", usecase, found["megabytes_after"], found["megabytes_before"], orphans
+        "%s: %.1f MB of replies kept, %.1f MB before; %d rows retired; %d orphans",
+        *(usecase, found["megabytes_after"], found["megabytes_before"], sum(found["retired"].values()), orphans),
     )
     return found | {"orphans": orphans}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import NightStopped
-from pipelines.foundation import embedded, protected, registry, rendering
+from pipelines.foundation import contamination, corrections, datasets, embedded, protected, registry, rendering
 from pipelines.foundation.scratch import scratch
 from pipelines.foundation.step import Night, step
 from pipelines.tuning import loop
@@ -36,7 +36,8 @@ class Kept(NamedTuple):
 
 def _inputs(night: Night) -> dict[str, object]:
     """What the result depends on besides the settings."""
-    return {"system prompt": night.usecase.prompt(night.usecase.task.system), "base model": embedded.revision()}
+    system, labels = night.usecase.prompt(night.usecase.task.system), corrections.state(night.lake)
+    return {"system prompt": system, "base model": embedded.revision(), "people's labels": labels}
 
 
 @step(code=1, after="synthesize", sections=("task", "tuning"), extra=_inputs)
@@ -47,25 +48,33 @@ def finetune(night: Night) -> dict:
         raise NightStopped(
             f"finetune: there are no train rows up to {night.night}; look at `python -m pipelines status --usecase {night.usecase.name}`"
         )
+    # Before the first step: an adapter of which nobody knows what is in it must never exist.
+    told = ({"night": night.night, "model": night.key, "example_id": row["example_id"]} for row in examples)
+    trained = night.lake.replace("trained", told, model=night.key)
     folder = embedded.prepare(Path(night.profile.state) / "models")
     scratch = Path(night.profile.state) / "checkpoints" / night.usecase.name / night.key
     kept = _find(night) or _train(night, folder, _encode(night, folder, examples), scratch)
     shutil.rmtree(scratch, ignore_errors=True)
+    _log_inputs(night, kept.run_id, examples)
     synthetic = sum(row["source"] == "synthetic" for row in examples)
     counts = {"rows": len(examples), "synthetic_rows": synthetic}
-    return {"adapter": kept.adapter, "model": night.key, "run_id": kept.run_id} | counts | kept.figures
+    return {"adapter": kept.adapter, "model": night.key, "run_id": kept.run_id, "trained": trained} | counts | kept.figures
 
 
 def choose(night: Night) -> list[dict]:
     """The training rows: real and synthetic up to this night, the newest `max_rows`, in an order that only their ids decide.
 
-    Rows that match the safety set, and what was made from them, are left out; `split` tells their number.
+    Rows that match the safety set, and what was made from them, are left out; `split` tells their number. Raises NightStopped
+    where a row matches a sealed or an off-limits one, see `contamination.check`.
     """
     tuning, guard = night.usecase.tuning, protected.Guard(night)
     where = f"split = 'train' AND night <= '{night.night}'"
-    real = night.lake.read("examples", night.before("split")["examples"], where=where).to_pylist()
-    held = {row["example_id"] for row in real if guard.find(row["prompt"]) is not None}
-    real = [row for row in real if row["example_id"] not in held]
+    rows = night.lake.read("examples", night.before("split")["examples"], where=where).to_pylist()
+    held = {row["example_id"] for row in rows if guard.find(row["prompt"]) is not None}
+    made = night.lake.read("synthetic", night.before("synthesize")["synthetic"], where=where).to_pylist()
+    made = [row for row in made if row["parent_id"] not in held and guard.find(row["prompt"]) is None]
+    rows = corrections.corrected(night.lake, [*(row for row in rows if row["example_id"] not in held), *made])
+    real, made = ([row for row in rows if (row["source"] == "synthetic") is is_made] for is_made in (False, True))
     if tuning.rows_per_label:
         kept: dict[str, int] = {}
         chosen = []
@@ -74,10 +83,18 @@ def choose(night: Night) -> list[dict]:
             if kept[row["label"]] <= tuning.rows_per_label:
                 chosen.append(row)
         real = chosen
-    made = night.lake.read("synthetic", night.before("synthesize")["synthetic"], where=where).to_pylist()
-    made = [row for row in made if row["parent_id"] not in held and guard.find(row["prompt"]) is None]
     newest = sorted(real + made, key=lambda row: (row["day"] or row["night"], row["example_id"]), reverse=True)
-    return sorted(newest[: tuning.max_rows or None], key=lambda row: row["example_id"])
+    return contamination.check(night, sorted(newest[: tuning.max_rows or None], key=lambda row: row["example_id"]))
+
+
+def _log_inputs(night: Night, run_id: str, examples: list[dict]) -> None:
+    """The training set as the run's dataset inputs, real and synthetic rows apart."""
+    tables = {"examples": night.before("split")["examples"], "synthetic": night.before("synthesize")["synthetic"]}
+    sides: dict[str, list[dict]] = {table: [] for table in tables}
+    for row in examples:
+        sides["synthetic" if row["source"] == "synthetic" else "examples"].append(row)
+    given = [datasets.Given(f"train.{table}", table, version, sides[table]) for table, version in tables.items()]
+    datasets.log_inputs(night, run_id, "training", given)
 
 
 def _encode(night: Night, folder: Path, examples: list[dict]) -> list[Row]:

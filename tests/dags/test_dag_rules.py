@@ -32,7 +32,7 @@ def test_every_file_imports_without_a_deprecated_name(bag: "DagBag") -> None:
     assert bag.import_errors == {}
 
 
-FAMILIES = ("nightly", "drift", "calibrate", "rollback", "housekeeping")
+FAMILIES = ("nightly", "drift", "calibrate", "rollback", "housekeeping", "erasure")
 
 
 def test_one_folder_is_one_dag_of_each_family(bag: "DagBag") -> None:

@@ -1,5 +1,6 @@
 """What Airflow makes of a run: which night it works on, and what is not tried again."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,9 +8,12 @@ from typing import NamedTuple
 
 import pytest
 
+from pipelines.data.ingest import ingest
 from pipelines.errors import NightStopped, UserError
+from pipelines.foundation.step import open_night
+from pipelines.system.erase import request
 from plugins.defaults import POLICY, night_of
-from tests.airflow_home import dag_bag, enter, prepare
+from tests.airflow_home import dag_bag, enter, prepare, serialised
 
 MOMENT = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
 House = Callable[..., Path]
@@ -64,3 +68,20 @@ def test_a_profile_that_does_not_exist_is_refused_by_the_form(house: House) -> N
     prepare()
     with pytest.raises((ValueError, AirflowException), match="nowhere"):
         dag_bag(enter() / "dags").dags["toy"].test(run_conf={"profile": "nowhere"})
+
+
+def test_the_erasure_dag_works_off_the_requests_and_starts_no_night_where_none_is_needed(house: House) -> None:
+    columns = {"row_id": "id", "subject_id": "who", "text": "text", "label": "label"}
+    rows = [{"id": who, "who": who, "text": f"{who} asks for a colour", "label": "red"} for who in ("anna-4711", "ben-4712")]
+    house(sources=[{"path": "sample", "columns": columns}], files={"sample/2026-11-20.jsonl": "\n".join(map(json.dumps, rows))})
+    ingest("small", "local", "2026-11-20")
+    request("small", "local", "anna-4711")
+    prepare()
+    bag = serialised(dag_bag())
+    run = bag.dags["erasure__small"].test(logical_date=MOMENT, run_conf={"profile": "local"})
+    states = {task.task_id: task.state for task in run.get_task_instances()}
+    assert states == {"erase_requested": "success", "retrain_needed": "success", "retrain": "skipped"}
+    told = run.get_task_instance("erase_requested").xcom_pull(task_ids="erase_requested")
+    assert len(told["done"]) == 1 and "anna-4711" not in json.dumps(told)
+    lake = open_night("small", "local", "2026-11-20").lake
+    assert lake.read("traffic", lake.version("traffic"), ["subject_id"])["subject_id"].to_pylist() == ["ben-4712"]

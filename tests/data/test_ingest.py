@@ -145,10 +145,88 @@ def test_an_id_of_an_earlier_night_is_refused_with_its_place(sample: Path) -> No
     assert "2026-11-19.jsonl, line 1" in rows("quarantine")[0]["detail"]
 
 
-def test_rows_without_an_id_are_never_taken_for_duplicates(house: Callable[..., Path]) -> None:
-    house(files={"sample/a.csv": "text,label\nhi,red\nhi,red\n", "sample/b.csv": "text,label\nhi,red\nhi,red\nho,red\n"})
-    assert take()["accepted"] == 5
-    assert len({one["row_id"] for one in rows("traffic")}) == 5
+def test_equal_rows_without_an_id_are_kept_once(house: Callable[..., Path]) -> None:
+    house(files={"sample/a.csv": "text,label\nhi,red\nhi,red\n", "sample/b.csv": "label,text\nred,hi\nred,ho\n"})
+    result = take()
+    assert (result["accepted"], result["quarantined"], result["duplicates"]) == (2, 2, 2)
+    assert {one["reason"] for one in rows("quarantine")} == {"duplicate_content"}
+
+
+def test_duplicates_are_counted_apart_from_defects(sample: Path) -> None:
+    same = [row(1), row(1), row(1, id="m-9"), row(1, id="ABSENT"), row(1, text="other"), row(2, label="green")]
+    (sample / "a.jsonl").write_text("".join(same))
+    result = take()
+    assert (result["accepted"], result["quarantined"], result["duplicates"]) == (1, 5, 3)
+    found = Counter(one["reason"] for one in rows("quarantine"))
+    assert found == {"duplicate_row": 1, "duplicate_content": 2, "duplicate_id": 1, "label_unknown": 1}
+
+
+def test_a_late_file_is_taken_by_the_next_night_with_its_own_day(sample: Path) -> None:
+    (sample / "2026-11-19.jsonl").write_text(row(1, at="2026-11-19T10:00:00Z"))
+    take("2026-11-19")
+    (sample / "2026-11-18.jsonl").write_text(row(2, at=None))
+    assert take("2026-11-20")["accepted"] == 1
+    assert {(one["row_id"], one["night"], one["day"]) for one in rows("traffic")} == {
+        ("m-1", "2026-11-19", "2026-11-19"), ("m-2", "2026-11-20", "2026-11-18"),
+    }  # fmt: skip
+
+
+def test_a_late_file_goes_to_its_own_night_where_that_is_run_anew(sample: Path) -> None:
+    (sample / "2026-11-18.jsonl").write_text(row(1, at=None))
+    take("2026-11-18")
+    (sample / "2026-11-18-more.jsonl").write_text(row(2, at=None))
+    (sample / "2026-11-20.jsonl").write_text(row(3))
+    assert take("2026-11-20")["accepted"] == 2
+    assert take("2026-11-18")["accepted"] == 2
+    assert take("2026-11-20")["accepted"] == 1
+    assert {(one["row_id"], one["night"]) for one in rows("traffic")} == {
+        ("m-1", "2026-11-18"),
+        ("m-2", "2026-11-18"),
+        ("m-3", "2026-11-20"),
+    }
+
+
+def test_a_file_that_was_mended_replaces_what_the_night_had_of_it(sample: Path) -> None:
+    (sample / "a.jsonl").write_text(row(1, text="wrong") + row(2))
+    take()
+    (sample / "a.jsonl").write_text(row(1, text="right") + row(2))
+    result = take()
+    assert (result["accepted"], result["quarantined"], len(rows("files"))) == (2, 0, 1)
+    assert {one["text"] for one in rows("traffic")} == {"right", "text 2"}
+
+
+def test_what_changed_in_the_columns_is_told(sample: Path) -> None:
+    (sample / "2026-11-19.jsonl").write_text("".join(row(n, at="2026-11-19T10:00:00Z", score=n, kind="web") for n in range(30)))
+    assert take("2026-11-19")["schema_drift"] == []
+    changed = [row(n, text=f"text {n}", score=f"about {n}", kind="ABSENT", device="web") for n in range(30, 60)]
+    (sample / "2026-11-20.jsonl").write_text("".join(changed).replace('"channel"', '"lang"') + row(99, at="2026-11-20T01:00:00Z"))
+    found = {(one["change"], one["column"], one["was"], one["is"]) for one in take()["schema_drift"]}
+    assert found == {
+        ("renamed", "device", "kind", "device"),
+        ("renamed", "lang", "channel", "lang"),
+        ("retyped", "score", "number", "text"),
+    }
+
+
+def test_a_renamed_column_that_is_mapped_is_named_in_the_refusal(sample: Path) -> None:
+    lines = [f"{n},my card number {n} has not come,red,2026-11-19,1\n" for n in range(40)]
+    (sample / "2026-11-19.csv").write_text("id,text,label,at,turn\n" + "".join(lines[:20]))
+    take("2026-11-19")
+    (sample / "2026-11-20.csv").write_text("id,message,label,at,turn\n" + "".join(lines[20:]))
+    assert take()["schema_drift"] == [
+        {"source": str(sample / "2026-11-20.csv"), "change": "renamed", "column": "message", "was": "text", "is": "message"}
+    ]
+    assert "'message' looks like 'text': was it renamed? see" in rows("quarantine")[0]["detail"]
+
+
+def test_a_renamed_key_of_json_rows_is_named_in_each_refusal(sample: Path) -> None:
+    made = [row(n, text=f"my card number {n} has not come", at="2026-11-19T10:00:00Z") for n in range(60)]
+    (sample / "2026-11-19.jsonl").write_text("".join(made[:30]))
+    take("2026-11-19")
+    (sample / "2026-11-20.jsonl").write_text("".join(made[30:]).replace('"text"', '"body"'))
+    assert take()["quarantined"] == 30
+    assert {one["reason"] for one in rows("quarantine")} == {"missing_text"}
+    assert all("'body' looks like 'text': was it renamed? see" in one["detail"] for one in rows("quarantine"))
 
 
 def test_a_killed_ingest_is_repeated_without_doubles_or_losses(sample: Path) -> None:

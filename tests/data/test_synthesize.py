@@ -1,5 +1,6 @@
 """Synthesis: only train rows have children, what the model writes is filtered hard, and every refusal is counted."""
 
+import datetime
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -46,11 +47,18 @@ def night(house: House) -> Iterator[Callable[..., dict]]:
     """`night(answer, rows, **synthesis)` runs the step against a server that answers with `answer(call)`."""
     servers: list[ChatServer] = []
 
-    def run(answer: Callable[[Call], str], rows: list[dict] | None = None, fault: Fault | None = None, **synthesis: object) -> dict:
+    def run(
+        answer: Callable[[Call], str],
+        rows: list[dict] | None = None,
+        fault: Fault | None = None,
+        files: dict[str, str] | None = None,
+        **synthesis: object,
+    ) -> dict:
         server = ChatServer(answer=answer, **({"fault": always(fault)} if fault else {}))
         servers.append(server.__enter__())
         settings = {"rows_per_night": 4, "rare_below": 0, "endpoint": "fake", "prompt": "paraphrase.txt", "min_real_share": 0.5} | synthesis
-        house(PROMPT, profile={"endpoints": {"fake": server.endpoint(attempts=1).model_dump()}}, synthesis=settings)
+        endpoints = {"fake": server.endpoint(attempts=1).model_dump()}
+        house(PROMPT | (files or {}), profile={"endpoints": endpoints}, synthesis=settings)
         given = [*ROWS, *SEALED] if rows is None else rows
 
         @step(code=1, extra=lambda _: {"given": [given, server.url]})
@@ -258,3 +266,120 @@ def test_what_the_model_wrote_of_the_safety_set_is_refused(house: House) -> None
         result = synthesize("small", "local", NIGHT)
     assert result["rows"] == 0
     assert result["rejected"]["safety_set"] > 0
+
+
+def methods(night: Callable[..., dict], given: dict[str, float], answer: Callable[[Call], str] = sensible, **synthesis: object) -> dict:
+    return night(answer, methods=given, rows_per_night=int(sum(given.values())), **synthesis)
+
+
+def test_every_method_has_its_share_and_every_row_tells_where_it_is_from(night: Callable[..., dict]) -> None:
+    result = methods(night, {"paraphrase": 2, "typos": 3, "noise": 1, "casing": 1})
+    assert result["methods"] == {"paraphrase": 2, "typos": 3, "noise": 1, "casing": 1}
+    ids = {row["example_id"] for row in ROWS}
+    for row in written():
+        assert row["parent_id"] in ids and row["model"] and row["prompt_version"] and row["seed"] is not None
+        assert (row["depth"], row["split"], row["group_id"]) == (1, "train", f"g{int(row['parent_id'][1:])}")
+    assert {row["model"] for row in written()} == {"test-model", "augment.typos", "augment.noise", "augment.casing"}
+
+
+def test_slips_of_the_hand_need_no_model(night: Callable[..., dict]) -> None:
+    result = methods(night, {"typos": 3}, prompt="", endpoint="nowhere")
+    assert (result["model_calls"], result["rows"], result["asked"]) == (0, 3, 0)
+
+
+def test_refusals_are_counted_by_method(night: Callable[..., dict]) -> None:
+    result = methods(night, {"paraphrase": 1, "typos": 1}, lambda call: "block it")
+    assert result["rejected_by_method"] == {"paraphrase": {"length": result["asked"]}} and result["rows"] == 1
+
+
+def test_a_paraphrase_of_a_paraphrase_has_a_synthetic_parent_and_ends_there(night: Callable[..., dict]) -> None:
+    result = methods(night, {"paraphrase": 4, "back_paraphrase": 2})
+    rows = {row["example_id"]: row for row in written()}
+    second = [row for row in rows.values() if row["method"] == "back_paraphrase"]
+    assert result["methods"] == {"paraphrase": 4, "back_paraphrase": 2}
+    for row in second:
+        parent = rows[row["parent_id"]]
+        assert (row["depth"], parent["depth"], row["group_id"], row["label"]) == (2, 1, parent["group_id"], parent["label"])
+    assert methods(night, {"back_paraphrase": 2}, max_depth=1)["rows"] == 0
+
+
+def test_a_row_whose_parent_is_gone_has_no_children(night: Callable[..., dict]) -> None:
+    methods(night, {"paraphrase": 2})
+    lake = open_night("small", "local", NIGHT).lake
+    lake.replace("synthetic", [row | {"night": "2026-11-19", "parent_id": "erased"} for row in written()], night="2026-11-19")
+    assert methods(night, {"back_paraphrase": 2})["rows"] == 0
+
+
+def test_a_persona_is_drawn_from_the_file_of_the_use_case(night: Callable[..., dict]) -> None:
+    files = {"prompts/persona.txt": "Written by {persona}: {message}", "prompts/people.txt": "# who\n\nbrief: a sailor of few words\n"}
+    settings = {"prompts": {"persona": "persona.txt"}, "personas": "people.txt", "files": files}
+    result = methods(night, {"persona": 2}, **settings)
+    assert result["rows"] == 2 and all("by a sailor of few words:" in call.prompt for call in result["calls"])
+    assert {row["attributes"] for row in written()} == {'{"persona": "brief"}'}
+    files["prompts/people.txt"] = "Not a persona"
+    with pytest.raises(UserError, match=r"prompts/people.txt, line 1: a persona is written `name: description`"):
+        methods(night, {"persona": 2}, **settings)
+
+
+def test_a_method_that_shows_more_needs_a_prompt_of_its_own(night: Callable[..., dict]) -> None:
+    with pytest.raises(UserError, match=r"synthesis.prompt: prompts/paraphrase.txt has no place \{other\} or \{near\}, which"):
+        methods(night, {"hard_negative": 1})
+
+
+HARD = {"prompts/hard.txt": "{message}\nlike {other}:\n{near}"}
+
+
+def hard(night: Callable[..., dict], answer: Callable[[Call], str]) -> dict:
+    return methods(night, {"hard_negative": 2}, answer, prompts={"hard_negative": "hard.txt"}, files=HARD)
+
+
+def test_a_hard_negative_is_shown_rows_of_the_other_label_and_keeps_its_own(night: Callable[..., dict]) -> None:
+    def answer(call: Call) -> str:
+        one = WORDS[call.number % 20]
+        if "like blue" in call.prompt:
+            return f"my card was lost {one} in the bus, block it and the app and the phone"
+        return f"why is the app so slow {one} on my phone since the update, is it the card"
+
+    result = hard(night, answer)
+    others = {"red": "blue", "blue": "red"}
+    assert result["rows"] == 2
+    for row in written():
+        assert row["attributes"] == f'{{"near": "{others[row["label"]]}"}}' and len(row["shown"].split(",")) == 3
+        assert row["shown"].count("e0") == 3 and row["parent_id"] not in row["shown"]
+
+
+def test_a_hard_negative_that_became_the_other_label_is_refused(night: Callable[..., dict]) -> None:
+    result = hard(
+        night,
+        lambda call: (
+            "my card app is slow on my phone, tablet and laptop since the update"
+            if "like blue" in call.prompt
+            else "I want to block my red card that was lost in the bus, park or shop since the app update"
+        ),
+    )
+    assert result["rows"] == 0 and result["rejected"]["label"] > 0
+
+
+def test_a_child_takes_the_label_that_a_person_gave_its_parent(night: Callable[..., dict]) -> None:
+    rows = [ROWS[0], *ROWS[9:14]]
+    night(sensible, rows=rows, rows_per_night=0)
+    at = datetime.datetime.now(datetime.UTC)
+    answer = {"night": NIGHT, "example_id": "e000", "label": "blue", "was": "red", "by": "ann", "at": at, "source": "error"}
+    open_night("small", "local", NIGHT).lake.append("labels", [answer])
+    methods(night, {"typos": 6}, rows=rows)
+    assert {row["parent_id"] for row in written()} >= {"e000"} and {row["label"] for row in written()} == {"blue"}
+
+
+def test_numbered_placeholders_are_kept_and_never_invented(night: Callable[..., dict]) -> None:
+    rows = [row | {"prompt": f"{row['prompt']} <NAME_2>"} for row in ROWS]
+    assert night(lambda call: sensible(call).rstrip('?"') + " <NAME_2>?", rows=rows)["rows"] == 4
+    refused = night(lambda call: sensible(call).rstrip('?"') + " <NAME_3>?", rows=rows, seed=1)
+    assert refused["rejected"] == {"placeholder": refused["asked"]}
+
+
+def test_the_report_lies_beside_the_others_and_shows_no_real_row(night: Callable[..., dict]) -> None:
+    result = night(lambda call: f"{sensible(call)} <b>now</b>" if call.number else sensible(call))
+    page = Path(result["report"]).read_text(encoding="utf-8")
+    assert Path(result["report"]).parts[-4:] == ("reports", "small", NIGHT, "synthesis.html")
+    assert not any(row["prompt"] in page for row in ROWS) and written()[0]["example_id"] not in page
+    assert result["figures"]["balance"]["after"] is not None and "<b>" not in page

@@ -1,5 +1,6 @@
 """A whole evaluation with a Llama of two layers: memo, scores, judgements, staging, and the look."""
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -224,3 +225,12 @@ def test_the_gate_may_read_what_a_thousand_requests_cost_and_the_profile_must_ha
     house(gate=gate, task={"answer": "label_reply", "max_new_tokens": 12})
     with pytest.raises(UserError, match="gate.metrics names cost, but the profile has no price"):
         evaluate("small", "local", "2026-11-20")
+
+
+def test_the_run_names_the_sealed_rows_by_table_version_and_holds_none_of_their_texts(run: Callable[..., dict]) -> None:
+    run("2026-11-20", ["one secret", "two"])
+    night = open_night("small", "local", "2026-11-20")
+    [given] = registry.client(night).get_run(night.before("finetune")["run_id"]).inputs.dataset_inputs
+    assert (given.dataset.name, [tag.value for tag in given.tags]) == ("small.sealed", ["evaluation"])
+    assert json.loads(given.dataset.source)["delta_table_version"] == night.before("split")["examples"]
+    assert json.loads(given.dataset.profile)["rows"] == 2 and "secret" not in str(given.to_dictionary())

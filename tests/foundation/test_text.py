@@ -70,3 +70,22 @@ def test_a_thousand_variants_of_one_template_give_a_pair_each() -> None:
 def test_the_pairs_do_not_depend_on_the_process() -> None:
     assert list(text.near_duplicates(sentences(200) * 2, 0.7)) == [(n, 200 + n) for n in range(200)]
     assert list(text.near_duplicates([], 0.7)) == []
+
+
+def test_a_numbered_placeholder_is_the_word_of_its_kind() -> None:
+    assert text.words("Call <NAME_2> on <PHONE_10>, <NAME>") == ["call", "<name>", "on", "<phone>", "<name>"]
+    assert text.shingles("I am <NAME_1> again") == text.shingles("I am <NAME_2> again")
+
+
+def test_a_template_is_what_is_left_of_a_text_without_its_values() -> None:
+    given = [
+        "I paid £12.50 on 12/03/2026, 09:15 to <NAME_1>",
+        'I paid "a lot" on XX/XX/2026 to ****1234',
+        "I paid [amount] on ___ to {{who}}",
+    ]
+    assert {text.template(found) for found in given} == {"i paid <value> on <value> to <value>"}
+    assert text.template("it's Anna's card, isn't it") == text.normalise("it's Anna's card, isn't it")
+
+
+def test_a_text_that_is_hardly_more_than_values_is_its_own_template() -> None:
+    assert len({text.template(found) for found in ["12345", "54321", "card 1234", "card 4321", "<NAME_1>", "<EMAIL>"]}) == 6

@@ -87,7 +87,7 @@ def test_a_new_folder_is_a_new_night(third: dict[str, str], tmp_path: Path) -> N
 
 
 def test_a_wrong_setting_is_one_message_and_no_traceback(third: dict[str, str], tmp_path: Path) -> None:
-    path = tmp_path / "config/usecases/third/usecase.yaml"
+    path = tmp_path / "config/usecases/third/contract.yaml"
     path.write_text(path.read_text().replace("min_rows: 20", "min_rows: 2000"))
     found = run(third, "plugins.run_night", "--usecase", "third", "--night", NIGHT)
     assert found.returncode == 1

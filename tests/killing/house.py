@@ -33,12 +33,6 @@ USECASE = {
             "columns": {"row_id": "id", "subject_id": "who", "created_at": "at", "text": "text", "label": "label", "reply": "reply"},
         }
     ],
-    "contract": {
-        "labels": sorted(SAID),
-        "min_rows": 10,
-        "max_quarantine_share": 0.4,
-        "rows": [{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "reply"}, "meta": {"reason": "reply_missing"}}],
-    },
     "split": {"group_by": "row", "test_share": 0.35, "near_duplicate": 0.97},
     "synthesis": {"rows_per_night": 5, "rare_below": 0, "endpoint": "large", "prompt": "paraphrase.txt"},
     "task": {"system": "system.txt", "answer": "label_reply", "max_new_tokens": 20},
@@ -71,13 +65,20 @@ USECASE = {
     "gate": {"metrics": {"accuracy": 0.5, "chrf": 0.1, "taste": 0.5}, "min_items": 5, "slice_margin": 0.9},
     "drift": {"min_rows": 10},
 }
+CONTRACT = {
+    "labels": sorted(SAID),
+    "min_rows": 10,
+    "max_quarantine_share": 0.4,
+    "rows": [{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "reply"}, "meta": {"reason": "reply_missing"}}],
+}
 
 
 def build(root: Path, profile: dict) -> None:
     """Write the configuration under `root/config` and the model under `root/state/models`; `profile` adds to the default one."""
     folder = root / "config" / "usecases" / NAME
     files = {f"prompts/{name}": text for name, text in TEXTS.items()} | _traffic() | _judging() | _safety()
-    for name, text in {"usecase.yaml": yaml.safe_dump(USECASE), **files}.items():
+    settings = {"usecase.yaml": yaml.safe_dump(USECASE), "contract.yaml": yaml.safe_dump(CONTRACT)}
+    for name, text in (settings | files).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     places = {"state": ".nightshift", "lake": "{state}/lake", "mlflow": "sqlite:///{state}/mlflow.db", "artifacts": "{state}/artifacts"}

@@ -40,7 +40,9 @@ def test_the_card_and_the_page_are_artifacts_and_the_card_describes_the_version(
     assert "# small, version 1" in card and "Version 1 is the champion now" in card and f"`{night.before('finetune')['model']}`" in card
     assert "Version 1 is the champion now" in Path(result["decision"]).read_text()
     client, run = registry.client(night), night.before("finetune")["run_id"]
-    assert {found.path for found in client.list_artifacts(run)} >= {"model_card.md", "decision.html"}
+    assert {found.path for found in client.list_artifacts(run)} >= {"model_card.md", "decision.html", "lineage-v1.html"}
+    page = Path(result["decision"])
+    assert 'href="../lineage-v1.html"' in page.read_text() and (page.parent / "../lineage-v1.html").is_file()
     assert client.get_model_version("small", "1").description == card
 
 

@@ -1,5 +1,6 @@
 """A training that was killed around its end: one run, one adapter, and no step done twice."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -54,7 +55,8 @@ def models(night: Night, key: str) -> list[tuple[str, str]]:
 def test_a_finished_training_whose_result_was_lost_is_not_done_again(night: Night) -> None:
     first = finetune("small", "local", NIGHT)
     found = again(night)
-    assert found | {"seconds": 0} == first | {"seconds": 0}
+    same = {"seconds": 0, "trained": 0}  # the table of what was trained on has a new version with the same rows
+    assert found | same == first | same
     assert models(night, first["model"]) == [(first["adapter"], "READY")]
     assert len(registry.client(night).get_metric_history(first["run_id"], "loss")) == first["steps"] == 6
     assert not (Path(night.profile.state) / "checkpoints" / "small" / first["model"]).exists()
@@ -79,3 +81,13 @@ def test_a_run_that_was_killed_before_its_settings_were_logged_gets_them(night: 
     assert finetune("small", "local", NIGHT)["run_id"] == left
     run = client.get_run(left)
     assert (run.info.status, run.data.params["rank"], run.data.metrics["steps"]) == ("FINISHED", "2", 6)
+
+
+def test_the_run_names_the_rows_that_it_was_given_once_however_often_it_is_repeated(night: Night) -> None:
+    found = finetune("small", "local", NIGHT)
+    again(night)
+    [given] = registry.client(night).get_run(found["run_id"]).inputs.dataset_inputs
+    version = night.before("split")["examples"]
+    assert json.loads(given.dataset.source) == {"path": f"{night.lake.root}/examples", "delta_table_version": version}
+    assert given.dataset.name == "small.train.examples" and json.loads(given.dataset.profile)["rows"] == 6
+    assert [tag.value for tag in given.tags] == ["training"]

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from pipelines.foundation import privacy
 from pipelines.foundation.step import Night
 from pipelines.release.slices import slice_value
 
@@ -123,18 +124,24 @@ def _whole(source: _Source, rows: Sequence[dict]) -> list[Flip]:
     examples = {row["example_id"]: row for row in _read(night, "examples", version, ids)}
     tonight = [row for row in _read(night, "predictions", source.done["evaluate"].get("predictions"), ids) if row["night"] == night.night]
     answers = {(row["model"], row["example_id"]): Answer(row["label"], row["response"]) for row in tonight}
-    failed = _failed(source)
+    failed, shield = _failed(source), privacy.shield(night.usecase.privacy, "report")
     found = []
     for row in rows:
         example = examples.get(row["example_id"])
         if example is None:
             continue
-        old, new = (answers.get((model, row["example_id"]), Answer(None, None)) for model in (source.champion, source.candidate))
+        said = (answers.get((model, row["example_id"]), Answer(None, None)) for model in (source.champion, source.candidate))
+        gold, old, new = (_hidden(answer, shield) for answer in (Answer(example["label"], example["response"]), *said))
         values = {name: slice_value(name, example) for name in names}
-        gold, scores = Answer(example["label"], example["response"]), (row["champion"], row["candidate"])
+        scores, prompt = (row["champion"], row["candidate"]), privacy.hide(example["prompt"] or "", shield)
         lies = any(pair in failed for pair in values.items())
-        found.append(Flip(row["example_id"], row["group_id"], *scores, example["prompt"] or "", gold, old, new, values, lies))
+        found.append(Flip(row["example_id"], row["group_id"], *scores, prompt, gold, old, new, values, lies))
     return found
+
+
+def _hidden(answer: Answer, shield: privacy.Shield) -> Answer:
+    """An answer as the policy `report` shows it."""
+    return answer._replace(reply=answer.reply and privacy.hide(answer.reply, shield))
 
 
 def _failed(source: _Source) -> set[tuple[str, str]]:
@@ -157,11 +164,13 @@ def _losses(source: _Source, scores: dict[str, list[dict]]) -> tuple[list[Loss],
     if not any(lost.values()) or not isinstance(version, int):
         return [], {name: len(rows) for name, rows in lost.items() if rows}
     rows = source.night.lake.read("judgements", version, where=f"night = '{source.night.night}'").to_pylist()
+    shield = privacy.shield(source.night.usecase.privacy, "report")
     replies: dict[tuple[str, str], list[Reply]] = defaultdict(list)
     for row in rows:
         if row["purpose"] == "night":
             told = row["verdict"] if row["verdict"] is not None else f"unscored: {row['unscored']}"
-            replies[row["judge"], row["item"]].append(Reply(row["member"], row["order"] or row["side"] or "", told, row["raw"] or ""))
+            raw = privacy.hide(row["raw"] or "", shield)
+            replies[row["judge"], row["item"]].append(Reply(row["member"], row["order"] or row["side"] or "", told, raw))
     found = []
     for name, items in lost.items():
         for flip in _whole(source, sorted(items, key=lambda row: row["example_id"])[:JUDGED]):

@@ -124,6 +124,11 @@ def _changes(facts: Facts) -> str:
     return f"<p>{html(facts.usecase.description)}</p>" + facts_table(rows)
 
 
+def lineage_name(version: str) -> str:
+    """The file of a version's lineage page, in the folder above the nights' reports."""
+    return f"lineage-v{version}.html"
+
+
 def _data(facts: Facts) -> str:
     """Rows, files and table versions."""
     data = facts.lineage
@@ -135,6 +140,8 @@ def _data(facts: Facts) -> str:
         ("Tables", " ".join(f"<code>{html(name)}&nbsp;v{version}</code>" for name, version in data.tables.items()) or "not recorded"),
         ("Steps", " ".join(f"<code>{html(name)}&nbsp;{html(key)}</code>" for name, key in data.steps.items())),
     ]
+    if version := facts.outcome.version:  # the page is written before this one is published
+        shown.append(("Lineage", f'<a href="../{html(lineage_name(version))}">what {html(words.named(version))} was made of</a>'))
     body = facts_table(shown)
     if data.files:
         cells = [
