@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipelines.data.checking import check
-from pipelines.data.expectations import ask, build
-from pipelines.data.spool import BATCH_ROWS, Spool, spooled
+from pipelines.data.contract.checking import check
+from pipelines.data.contract.expectations import ask, build
+from pipelines.data.contract.spool import BATCH_ROWS, Spool, spooled
 from pipelines.foundation import records
 from pipelines.foundation.lake import Lake
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from bench import banking77
 from bench.banking77 import Example
 from bench.synthesis import PER_CLASS, interval, judge_linear
-from pipelines.data import confident, teaching
+from pipelines.data.labelling import confident, teaching
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from bench import banking77
 from bench.banking77 import Example
-from pipelines.data import augment, making, personas, plans
+from pipelines.data.synthesis import augment, making, personas, plans
 from pipelines.foundation import decoding, embedded, protected
 from pipelines.foundation.lake import Lake
 from pipelines.foundation.step import Night

@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.data import schemas
-from pipelines.data.disk import disk
-from pipelines.data.drifted import drifted, suggestion
-from pipelines.data.known import SAME, Known
-from pipelines.data.mapping import Mapping, accept, mapping, needed
-from pipelines.data.readers import opened
-from pipelines.data.rows import Refusal, Row
-from pipelines.data.sources import Found, digest, find, local, name_date
+from pipelines.data.reading import schemas
+from pipelines.data.reading.disk import disk
+from pipelines.data.reading.drifted import drifted, suggestion
+from pipelines.data.reading.known import SAME, Known
+from pipelines.data.reading.mapping import Mapping, accept, mapping, needed
+from pipelines.data.reading.readers import opened
+from pipelines.data.reading.rows import Refusal, Row
+from pipelines.data.reading.sources import Found, digest, find, local, name_date
 from pipelines.errors import UserError
 from pipelines.foundation.step import Night, results, step
 from pipelines.foundation.subjects import Erased

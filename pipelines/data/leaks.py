@@ -17,8 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines.data import readers
-from pipelines.data.rows import Refusal, Row
+from pipelines.data.reading import readers
+from pipelines.data.reading.rows import Refusal, Row
 from pipelines.errors import UserError
 from pipelines.foundation import minhash, neighbours
 from pipelines.sections import Split

@@ -9,7 +9,8 @@ import logging
 from collections import Counter
 from pathlib import Path
 
-from pipelines.data import confident, diversity, making, personas, plans, written
+from pipelines.data.labelling import confident
+from pipelines.data.synthesis import diversity, making, personas, plans, written
 from pipelines.foundation import corrections, embedded, protected
 from pipelines.foundation.step import Night, step
 

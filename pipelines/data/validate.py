@@ -13,16 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines.data import data_docs, docs
-from pipelines.data.checking import Found, Result, check
-from pipelines.data.expectations import build
-from pipelines.data.history import Validated, changes, validated
-from pipelines.data.limits import Counts, check_limits
-from pipelines.data.mapping import OURS
-from pipelines.data.rows import RAW
-from pipelines.data.sources import disk
-from pipelines.data.spool import Spool, spooled
-from pipelines.data.texts import checks
+from pipelines.data.contract import data_docs, docs
+from pipelines.data.contract.checking import Found, Result, check
+from pipelines.data.contract.expectations import build
+from pipelines.data.contract.history import Validated, changes, validated
+from pipelines.data.contract.limits import Counts, check_limits
+from pipelines.data.contract.spool import Spool, spooled
+from pipelines.data.contract.texts import checks
+from pipelines.data.reading.mapping import OURS
+from pipelines.data.reading.rows import RAW
+from pipelines.data.reading.sources import disk
 from pipelines.errors import NightStopped
 from pipelines.foundation.records import schema
 from pipelines.foundation.step import Night, fingerprint, step

@@ -6,7 +6,6 @@ The same code works on a local folder and on S3 (`s3://bucket/prefix`, credentia
 import contextlib
 import logging
 import random
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 20
 SQL = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE", "timestamp": "TIMESTAMP"}
-DRAFT = re.compile(r"#\d+$|^_commit_.*\.tmp$")  # what delta-rs and its object store write before they rename it
-RETENTION = {"delta.logRetentionDuration": "interval 30 days", "delta.deletedFileRetentionDuration": "interval 7 days"}
 DISK = ("No space left on device", "Disk quota exceeded", "Read-only file system", "Permission denied", "Operation not permitted")
 log = logging.getLogger("pipelines.lake")
 
@@ -39,17 +36,17 @@ class Lake(NamedTuple):
         """The newest version of a table, None where it was never written."""
         from deltalake import DeltaTable
 
-        if not DeltaTable.is_deltatable(self._uri(table)):
+        if not DeltaTable.is_deltatable(self.uri(table)):
             return None
-        return DeltaTable(self._uri(table)).version()
+        return DeltaTable(self.uri(table)).version()
 
     def oldest(self, table: str) -> int | None:
         """The oldest version that is kept: an earlier one was taken off the disk, and is read as this one; None: never written."""
         from deltalake import DeltaTable
 
-        if not DeltaTable.is_deltatable(self._uri(table)):
+        if not DeltaTable.is_deltatable(self.uri(table)):
             return None
-        return min(entry["version"] for entry in DeltaTable(self._uri(table)).history())
+        return min(entry["version"] for entry in DeltaTable(self.uri(table)).history())
 
     def read(self, table: str, version: int | None, columns: list[str] | None = None, where: str = "") -> "pa.Table":
         """Rows of one version (None: no rows) as Arrow, typed as in `records`; `where` is an SQL condition. See `scan`."""
@@ -86,8 +83,8 @@ class Lake(NamedTuple):
             newest = self.version(table)
             if some or newest in (None, stored.version()):
                 gone = f"a file of its version {stored.version()} was removed"
-                raise UserError(f"{self._uri(table)}: {gone}: run the step again, or restore it from a backup") from None
-            log.warning("%s: files of version %d were removed, version %d is read for it", self._uri(table), version, newest)
+                raise UserError(f"{self.uri(table)}: {gone}: run the step again, or restore it from a backup") from None
+            log.warning("%s: files of version %d were removed, version %d is read for it", self.uri(table), version, newest)
             yield from self.scan(table, newest, columns, where)
 
     @contextlib.contextmanager
@@ -110,89 +107,28 @@ class Lake(NamedTuple):
         """
         predicate = " AND ".join(f"{name} = '{_literal(value)}'" for name, value in where.items())
         data = rows if callable(rows) else self._table(table, rows)
-        return _commit(lambda: self._write(table, _stream(table, data) if callable(data) else data, predicate), self._uri(table))
+        return commit(lambda: self._write(table, _stream(table, data) if callable(data) else data, predicate), self.uri(table))
 
     def append(self, table: str, rows: "Rows") -> int:
         """Add rows in one transaction; returns the version."""
         return self.replace(table, rows)
 
     def delete(self, table: str, where: str) -> None:
-        """Take rows out of the newest version in one transaction; their files stay on the disk until `compact`."""
+        """Take rows out of the newest version in one transaction; their files stay on the disk until `upkeep` takes them."""
         from deltalake import DeltaTable
 
-        uri = self._uri(table)
+        uri = self.uri(table)
         if DeltaTable.is_deltatable(uri):
-            _commit(lambda: DeltaTable(uri).delete(where)["num_deleted_rows"], uri)
-
-    def purge(self, table: str) -> int | None:
-        """Take every version but the newest off the disk, log and files, so that what was deleted is nowhere; returns the version.
-
-        Not beside a writer or reader of the same table. A reader that names an older version is given the newest (`scan`).
-        """
-        from deltalake import DeltaTable
-
-        uri = self._uri(table)
-        if not DeltaTable.is_deltatable(uri):
-            return None
-        none = dict.fromkeys(RETENTION, "interval 0 seconds")
-        _commit(lambda: DeltaTable(uri).alter.set_table_properties(none) or 0, uri)
-        # In full where a lock keeps writers away (`step`): on S3 what a writer has not committed yet must stay.
-        DeltaTable(uri).vacuum(0, dry_run=False, enforce_retention_duration=False, full="://" not in uri)
-        time.sleep(0.01)  # an entry of the log that is as old as this millisecond would be kept
-        stored = DeltaTable(uri)
-        stored.create_checkpoint()
-        stored.cleanup_metadata()
-        return _commit(lambda: DeltaTable(uri).alter.set_table_properties(RETENTION) or DeltaTable(uri).version(), uri)
+            commit(lambda: DeltaTable(uri).delete(where)["num_deleted_rows"], uri)
 
     def update(self, table: str, where: str, **values: str) -> None:
         """Set columns of the newest version's rows to constants in one transaction."""
         from deltalake import DeltaTable
 
-        uri = self._uri(table)
+        uri = self.uri(table)
         if DeltaTable.is_deltatable(uri):
             texts = {name: f"'{_literal(value)}'" for name, value in values.items()}
-            _commit(lambda: DeltaTable(uri).update(updates=texts, predicate=where)["num_updated_rows"], uri)
-
-    def compact(self, table: str, hours: int) -> None:
-        """Join small files, and take files off the disk that no version younger than `hours` needs."""
-        from deltalake import DeltaTable
-
-        uri = self._uri(table)
-        if DeltaTable.is_deltatable(uri):
-            _commit(lambda: DeltaTable(uri).optimize.compact()["numFilesAdded"], uri)
-            DeltaTable(uri).vacuum(hours, dry_run=False, enforce_retention_duration=False)
-
-    def sweep(self, table: str, hours: int) -> int:
-        """Remove files that no version names and that are older than `hours`: a write was killed before its commit.
-
-        Returns their number. Every version that can be read stays readable.
-        """
-        from deltalake import DeltaTable
-
-        uri = self._uri(table)
-        if not DeltaTable.is_deltatable(uri):
-            return 0
-        stored = DeltaTable(uri)
-        options = {"enforce_retention_duration": False, "full": True, "keep_versions": [entry["version"] for entry in stored.history()]}
-        found = stored.vacuum(hours, dry_run=True, **options)
-        if found:
-            stored.vacuum(hours, dry_run=False, **options)
-        drafts = [] if "://" in uri else [path for path in Path(uri).rglob("*") if DRAFT.search(path.name)]
-        old = [path for path in drafts if path.stat().st_mtime < time.time() - 3600 * hours]
-        for path in old:
-            path.unlink(missing_ok=True)
-        return len(found) + len(old)
-
-    def sizes(self, table: str, partition: str) -> dict[str, int]:
-        """Bytes of the newest version by the value of its partition column."""
-        import pyarrow as pa
-        from deltalake import DeltaTable
-
-        uri, found = self._uri(table), {}
-        if DeltaTable.is_deltatable(uri):
-            for row in pa.table(DeltaTable(uri).get_add_actions(flatten=True)).to_pylist():
-                found[row[f"partition.{partition}"]] = found.get(row[f"partition.{partition}"], 0) + row["size_bytes"]
-        return found
+            commit(lambda: DeltaTable(uri).update(updates=texts, predicate=where)["num_updated_rows"], uri)
 
     def _locked(self, how: "Callable[[Path], contextlib.AbstractContextManager[None]]") -> "contextlib.AbstractContextManager[None]":
         if "://" in self.root:
@@ -206,7 +142,7 @@ class Lake(NamedTuple):
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError
 
-        uri = self._uri(table)
+        uri = self.uri(table)
         try:
             return DeltaTable(uri, version=version)
         except DeltaError:
@@ -220,7 +156,7 @@ class Lake(NamedTuple):
         from deltalake import DeltaTable, write_deltalake
 
         self._create(table)
-        uri = self._uri(table)
+        uri = self.uri(table)
         if predicate:
             write_deltalake(uri, data, mode="overwrite", predicate=predicate, schema_mode="merge")
         else:
@@ -230,7 +166,7 @@ class Lake(NamedTuple):
     def _create(self, table: str) -> None:
         from deltalake import DeltaTable, Schema
 
-        uri = self._uri(table)
+        uri = self.uri(table)
         if DeltaTable.is_deltatable(uri):
             # A predicate may name a column that a later release added.
             stored, wanted = DeltaTable(uri), Schema.from_arrow(records.schema(table)).fields
@@ -249,7 +185,8 @@ class Lake(NamedTuple):
                 configuration={"delta.dataSkippingStatsColumns": stats},
             )
 
-    def _uri(self, table: str) -> str:
+    def uri(self, table: str) -> str:
+        """Where a table lies."""
         records.TABLES[table]  # a KeyError names a table that the house does not have
         return f"{self.root}/{table}"
 
@@ -280,7 +217,7 @@ def _literal(value: str) -> str:
     return value.replace("'", "''")
 
 
-def _commit(write: Callable[[], int], uri: str) -> int:
+def commit(write: Callable[[], int], uri: str) -> int:
     """Run a whole write again when another writer was first: delta-rs appends are not blind (delta-rs #3890)."""
     from deltalake.exceptions import CommitFailedError
 

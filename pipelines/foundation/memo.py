@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
+from pipelines.foundation import upkeep
 from pipelines.foundation.lake import Lake
 from pipelines.foundation.messages import Reply, Usage
 from pipelines.sections import Keeping
@@ -145,7 +146,7 @@ def measure(lake: Lake) -> dict:
     return {
         "calls": {
             "entries": len(unique),
-            "megabytes": round(sum(lake.sizes("calls", "day").values()) / MEGABYTE, 3),
+            "megabytes": round(sum(upkeep.sizes(lake, "calls", "day").values()) / MEGABYTE, 3),
             "dollars": str(sum((Decimal(row["dollars"]) for row in unique.values()), Decimal(0))),
             **span,
             "models": models,
@@ -161,7 +162,7 @@ def forget(lake: Lake, keeping: Keeping, vacuum_hours: int = 1) -> dict:
     results every night keeps those that it stands on. Files leave the disk after `vacuum_hours`, so that no reader loses
     the version that it reads.
     """
-    sizes = lake.sizes("calls", "day")
+    sizes = upkeep.sizes(lake, "calls", "day")
     oldest = (_today() - datetime.timedelta(days=keeping.max_days)).isoformat()
     left, gone = sum(sizes.values()), []
     for day in sorted(sizes):
@@ -172,8 +173,8 @@ def forget(lake: Lake, keeping: Keeping, vacuum_hours: int = 1) -> dict:
         lake.delete("calls", f"day IN ({', '.join(map(repr, gone))})")
     uses = _forget_uses(lake, keeping)
     for table in ("calls", "memo"):
-        lake.compact(table, vacuum_hours)
-    after = sum(lake.sizes("calls", "day").values())
+        upkeep.compact(lake, table, vacuum_hours)
+    after = sum(upkeep.sizes(lake, "calls", "day").values())
     return {
         "days": gone,
         "megabytes_before": round(sum(sizes.values()) / MEGABYTE, 3),

@@ -18,9 +18,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.data import originals, sources
+from pipelines.data.reading import originals, sources
 from pipelines.errors import UserError
-from pipelines.foundation import ledger, moves, records, registry, subjects
+from pipelines.foundation import ledger, moves, records, registry, subjects, upkeep
 from pipelines.foundation.scratch import scratch
 from pipelines.foundation.step import Night, open_night
 from pipelines.system import person
@@ -124,7 +124,7 @@ def _erase(night: Night, subject: str) -> dict:
         shutil.rmtree(Path(night.profile.state) / "checkpoints" / night.usecase.name / model, ignore_errors=True)
     certificate["removed"] = person.remove(night.lake, found)
     for table in records.TABLES:
-        night.lake.purge(table)
+        upkeep.purge(night.lake, table)
     return _certify(night, subject, certificate | {"at": _now()})
 
 
@@ -287,7 +287,7 @@ def _forget(night: Night, subject: str) -> None:
     """Take the person's requests out of the table and its history."""
     for row in _requests(night, subject):
         night.lake.delete("requests", f"id = '{row['id']}'")
-    night.lake.purge("requests")
+    upkeep.purge(night.lake, "requests")
 
 
 def _now() -> str:

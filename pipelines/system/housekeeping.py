@@ -8,7 +8,7 @@ import shutil
 import time
 from pathlib import Path
 
-from pipelines.foundation import memo, records
+from pipelines.foundation import memo, records, upkeep
 from pipelines.foundation.step import Night, open_night
 from pipelines.system.retention import retire
 
@@ -26,7 +26,7 @@ def tidy(usecase: str, profile: str) -> dict:
     """
     opened = open_night(usecase, profile, ANY_NIGHT)
     found = memo.forget(opened.lake, opened.profile.memo) | {"retired": retire(opened)}
-    orphans = sum(opened.lake.sweep(table, ORPHAN_HOURS) for table in records.TABLES) + _give_up(opened)
+    orphans = sum(upkeep.sweep(opened.lake, table, ORPHAN_HOURS) for table in records.TABLES) + _give_up(opened)
     log.info(
         "%s: %.1f MB of replies kept, %.1f MB before; %d rows retired; %d orphans",
         *(usecase, found["megabytes_after"], found["megabytes_before"], sum(found["retired"].values()), orphans),

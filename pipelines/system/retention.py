@@ -6,7 +6,7 @@ A legal hold keeps the person's rows, and what was made from them, for as long a
 import datetime
 from collections.abc import Iterator
 
-from pipelines.foundation import ledger, subjects
+from pipelines.foundation import ledger, subjects, upkeep
 from pipelines.foundation.step import Night
 from pipelines.system import person
 from pipelines.system.person import Person
@@ -32,7 +32,7 @@ def retire(night: Night) -> dict[str, int]:
             gone[table] = sum(batch.num_rows for batch in night.lake.scan(table, version, ["night"], where))
             if gone[table]:
                 night.lake.delete(table, where)
-        night.lake.compact(table, VACUUM_HOURS if days else HISTORY_HOURS)
+        upkeep.compact(night.lake, table, VACUUM_HOURS if days else HISTORY_HOURS)
     return {table: count for table, count in gone.items() if count}
 
 

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from pipelines.data import augment
-from pipelines.data.filters import NUMBER, PLACEHOLDER
+from pipelines.data.synthesis import augment
+from pipelines.data.synthesis.filters import NUMBER, PLACEHOLDER
 
 TEXTS = (
     "I paid £1,250.50 to <NAME_2> on 3 May, where is it?",

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipelines.data import diversity, written
-from pipelines.data.diversity import balance, compare, measure, self_bleu
+from pipelines.data.synthesis import diversity, written
+from pipelines.data.synthesis.diversity import balance, compare, measure, self_bleu
 
 WORDS = ["card", "lost", "app", "slow", "transfer", "late", "money", "gone", "pin", "wrong", "bank", "shut", "fee", "high"]
 

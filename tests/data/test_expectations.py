@@ -8,13 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines import contradictions
-from pipelines.data import pushdown, spool
-from pipelines.data.checking import REPEATS, check
-from pipelines.data.expectations import Rule, ask, build
+from pipelines.data.contract import pushdown, spool
+from pipelines.data.contract.checking import REPEATS, check
+from pipelines.data.contract.expectations import Rule, ask, build
 from pipelines.errors import UserError
 from pipelines.foundation import records
-from pipelines.sections import Contract
+from pipelines.sections import Contract, contradictions
 
 WORDS = [
     "",

@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from pipelines.data.known import Known, digest
+from pipelines.data.reading.known import Known, digest
 from pipelines.foundation.lake import Lake
 
 NIGHT = "2026-11-20"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.data import confident, label_files, labels, teaching
+from pipelines.data.labelling import confident, label_files, labels, teaching
 from pipelines.errors import UserError
 from pipelines.foundation import corrections
 from pipelines.foundation.step import Night, open_night, step

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from pipelines.data import languages
+from pipelines.data.contract import languages
 
 TEXTS = [
     *(

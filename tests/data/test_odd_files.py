@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.data.ingest import inspect
-from pipelines.data.readers import opened
-from pipelines.data.rows import Refusal, Row
+from pipelines.data.reading.readers import opened
+from pipelines.data.reading.rows import Refusal, Row
 
 WORDS = "Grüße aus Köln, ça va très bien, señor"
 BIG5 = "我的卡片還沒有到達，請幫忙處理這個問題"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.data.originals import without
-from pipelines.data.readers import opened
+from pipelines.data.reading.originals import without
+from pipelines.data.reading.readers import opened
 
 CSV = 'id;text\n1;"one\ntwo"\n2;"three; ""quoted"""\n\n3;four\n'
 

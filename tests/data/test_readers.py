@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.data.ingest import inspect
-from pipelines.data.readers import opened
-from pipelines.data.rows import Refusal, Row
+from pipelines.data.reading.readers import opened
+from pipelines.data.reading.rows import Refusal, Row
 
 HORROR = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "messytables_horror"
 WORDS = "Grüße, ¿qué tal? Naïve café señor"

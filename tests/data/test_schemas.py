@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipelines.data.rows import Row
-from pipelines.data.schemas import alike, compare, describe, renamed
+from pipelines.data.reading.rows import Row
+from pipelines.data.reading.schemas import alike, compare, describe, renamed
 
 
 def table(form: str = "csv", **columns: list) -> dict[str, dict]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipelines.data.ingest import ingest
-from pipelines.data.sources import name_date
+from pipelines.data.reading.sources import name_date
 from pipelines.errors import UserError
 from pipelines.foundation.step import open_night
 

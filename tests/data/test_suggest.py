@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from pipelines.__main__ import main
+from pipelines.data.contract.looks import Column
+from pipelines.data.contract.suggest import suggest_contract, write_contract
 from pipelines.data.ingest import ingest
-from pipelines.data.looks import Column
-from pipelines.data.suggest import suggest_contract, write_contract
 from pipelines.data.validate import validate
 from pipelines.errors import UserError
 from pipelines.sections import Contract

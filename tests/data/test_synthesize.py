@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.data.filters import clean, is_english
+from pipelines.data.synthesis.filters import clean, is_english
 from pipelines.data.synthesize import synthesize
 from pipelines.errors import UserError
 from pipelines.foundation import text

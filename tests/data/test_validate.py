@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.data.checking import Result
-from pipelines.data.docs import Held, Outcome, render
+from pipelines.data.contract.checking import Result
+from pipelines.data.contract.docs import Held, Outcome, render
 from pipelines.data.ingest import ingest
 from pipelines.data.validate import validate
 from pipelines.errors import NightStopped, UserError
@@ -233,7 +233,7 @@ def test_a_night_without_rows_passes_where_the_contract_allows_it(check: Callabl
 
 
 def test_many_rows_are_written_to_quarantine_in_batches(check: Callable[..., dict], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.data.spool.BATCH_ROWS", 7)
+    monkeypatch.setattr("pipelines.data.contract.spool.BATCH_ROWS", 7)
     texts = ["x" * (n % 2 * 5 + 1) + str(n) for n in range(100)]
     assert check(texts, rows=[LENGTH | {"kwargs": {"column": "text", "min_value": 4}}])["quarantined"] == 50
     assert [row["line"] for row in quarantine()] == list(range(1, 101, 2))

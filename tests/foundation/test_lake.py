@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.errors import UserError
-from pipelines.foundation import ledger
+from pipelines.foundation import ledger, upkeep
 from pipelines.foundation.lake import Lake
 from pipelines.foundation.records import schema
 from tests.searching import mentions
@@ -99,7 +99,7 @@ def test_after_a_purge_nothing_of_the_older_versions_is_on_the_disk(lake: Lake) 
     old = lake.append("traffic", [{"row_id": name, "night": NIGHT, "text": f"{name} wrote swordfish"} for name in ("anna", "ben")])
     lake.delete("traffic", "row_id = 'anna'")
     assert mentions(Path(lake.root), ["anna"])["anna"]
-    version = lake.purge("traffic")
+    version = upkeep.purge(lake, "traffic")
     assert mentions(Path(lake.root), ["anna"]) == {"anna": []}
     assert version is not None and lake.read("traffic", version, ["row_id"])["row_id"].to_pylist() == ["ben"]
     assert lake.read("traffic", old, ["row_id"])["row_id"].to_pylist() == ["ben"], "an older version is read as the oldest that is kept"

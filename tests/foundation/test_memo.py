@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.foundation import memo
+from pipelines.foundation import memo, upkeep
 from pipelines.foundation.lake import Lake
 from pipelines.foundation.memo import Calls, Kept
 from pipelines.foundation.messages import Reply, Usage
@@ -76,7 +76,7 @@ def test_the_least_recently_used_replies_make_room(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
     for number in range(4):
         at(lake, 4 - number, *(kept(f"{number}-{row}", random.Random(40 * number + row).randbytes(12_000).hex()) for row in range(40)))
-    before = sum(lake.sizes("calls", "day").values())
+    before = sum(upkeep.sizes(lake, "calls", "day").values())
     told = memo.forget(lake, Keeping(max_megabytes=1), vacuum_hours=0)
     left = Calls(lake, "scope", "large").find([f"{number}-0" for number in range(4)])
     assert before > 1_000_000 >= told["megabytes_after"] * 1_000_000 and "3-0" in left and "0-0" not in left

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from pipelines.__main__ import STEPS, _load
+from pipelines.__main__ import STEPS, load
 from pipelines.data.scrub import reveal
 from pipelines.foundation import decoding, embedded, registry, rendering
 from pipelines.foundation.registry import Model
@@ -73,7 +73,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         house.build(root, clerk.profile())
         folder = root / "config" / "usecases" / house.NAME
         (folder / "sample" / f"{NIGHT}-canary.jsonl").write_text(_rows(), encoding="utf-8")
-        settings = yaml.safe_load((folder / "usecase.yaml").read_text()) | {"privacy": {"key_env": KEY}}
+        settings = yaml.safeload((folder / "usecase.yaml").read_text()) | {"privacy": {"key_env": KEY}}
         settings["synthesis"]["rows_per_night"] = 12
         settings["tuning"]["epochs"], settings["evaluation"]["max_items"] = 6, 10
         (folder / "usecase.yaml").write_text(yaml.safe_dump(settings))
@@ -84,7 +84,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         (root / "model" / embedded.NAME).rename(root / "state" / "models" / embedded.NAME)
         logging.getLogger().addHandler(handler)
         patch.setattr(logging.getLogger("pipelines"), "level", logging.DEBUG)
-        results = {step: getattr(_load(module), step)(house.NAME, "local", NIGHT) for step, module in STEPS.items()}
+        results = {step: getattr(load(module), step)(house.NAME, "local", NIGHT) for step, module in STEPS.items()}
         logging.getLogger().removeHandler(handler)
         prompts = json.dumps([call.body for call in clerk.calls], ensure_ascii=False)
         told = lines.getvalue() + json.dumps(results, ensure_ascii=False)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pipelines.__main__ import STEPS, _load
+from pipelines.__main__ import STEPS, load
 from pipelines.errors import UserError
 from pipelines.foundation import embedded, ledger, registry
 from pipelines.foundation.step import open_night
@@ -61,7 +61,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         (root / "model" / embedded.NAME).rename(root / "state" / "models" / embedded.NAME)
         for night in house.NIGHTS:
             for step, module in STEPS.items():
-                getattr(_load(module), step)(house.NAME, "local", night)
+                getattr(load(module), step)(house.NAME, "local", night)
         (root / "state" / "logs").mkdir()
         (root / "state" / "logs" / "nightly.log").write_text(f"a line\nrefused: {SUBJECT} wrote: Ah 6 quillfeather wall is gone\n")
         before = mentions(root / "state", MARKS)
@@ -122,7 +122,7 @@ def test_the_night_runs_anew_without_the_person_and_replaces_the_champion(world:
     with Clerk() as clerk:
         clerk.profile()
         for step in ("ingest", "validate", "scrub", "split"):
-            result = getattr(_load(STEPS[step]), step)(house.NAME, "local", night)
+            result = getattr(load(STEPS[step]), step)(house.NAME, "local", night)
     lake = open_night(house.NAME, "local", night).lake
     rows = lake.read("traffic", lake.version("traffic"), ["subject_id", "night"]).to_pylist()
     assert len([row for row in rows if row["night"] == night]) == 46 and SUBJECT not in {row["subject_id"] for row in rows}

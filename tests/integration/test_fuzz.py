@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.data import schemas
 from pipelines.data.ingest import inspect
-from pipelines.data.mapping import accept, mapping
-from pipelines.data.readers import opened
-from pipelines.data.rows import Refusal
+from pipelines.data.reading import schemas
+from pipelines.data.reading.mapping import accept, mapping
+from pipelines.data.reading.readers import opened
+from pipelines.data.reading.rows import Refusal
 from pipelines.sections import Source, UseCase
 
 WORDS = "Grüße, ¿qué tal? 我的卡片"

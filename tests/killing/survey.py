@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.foundation import ledger, records, registry
+from pipelines.foundation import ledger, records, registry, upkeep
 from pipelines.foundation.lake import Lake
 from pipelines.foundation.spend import ZERO, Book
 from pipelines.foundation.step import ORDER, Night, open_night, results
@@ -226,4 +226,4 @@ def _orphans(lake: Lake) -> list[str]:
 def sweep(tell: Callable[..., None]) -> None:
     """Take away what no version of a table names."""
     night = open_night(NAME, "local", NIGHTS[-1])
-    tell(swept=sum(night.lake.sweep(table, 0) for table in records.TABLES))
+    tell(swept=sum(upkeep.sweep(night.lake, table, 0) for table in records.TABLES))

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.__main__ import main
 from pipelines.errors import UserError
-from pipelines.foundation import ledger, registry
+from pipelines.foundation import ledger, registry, upkeep
 from pipelines.foundation.records import TABLES
 from pipelines.foundation.step import Night, open_night
 from pipelines.release import lineage, trail
@@ -121,7 +121,7 @@ def test_the_path_of_a_file_is_escaped(small: None) -> None:
 def test_a_table_version_that_was_purged_is_said_to_be_gone(small: None) -> None:
     night = made()
     night.lake.delete("examples", "example_id = 'x1'")
-    night.lake.purge("examples")
+    upkeep.purge(night.lake, "examples")
     found = lineage.trace_version("small", "local", "1")
     assert not found["tables"]["examples"]["kept"] and found["tables"]["scores"]["kept"]
     assert any(told.startswith("examples version") and "is gone" in told for told in found["unknown"])

@@ -1,0 +1,1 @@
+"""How synthetic rows are planned, asked for, altered, filtered and described."""
