@@ -10,6 +10,7 @@ import logging
 import sys
 from collections.abc import Iterable
 
+from pipelines.arguments import build
 from pipelines.errors import UserError, Waiting
 from pipelines.sections import Admission
 
