@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.data import drafts, groups
 from pipelines.errors import NightStopped
-from pipelines.foundation import contamination, offlimits, protected, records
+from pipelines.foundation import contamination, ledger, offlimits, protected, records
+from pipelines.foundation.moves import ALWAYS
 from pipelines.foundation.step import Night, step
 
 if TYPE_CHECKING:
@@ -42,7 +43,12 @@ class Sides(NamedTuple):
 
 def _inputs(night: Night) -> dict[str, object]:
     """What the result depends on besides the settings."""
-    return {"safety files": protected.digests(night), "off-limits files": offlimits.digests(night)}
+    erasures = [entry.body["id"] for entry in ledger.entries(night.lake) if entry.kind == "erasure" and _concerns(entry, night)]
+    return {"safety files": protected.digests(night), "off-limits files": offlimits.digests(night), "erasures": sorted(set(erasures))}
+
+
+def _concerns(entry: ledger.Entry, night: Night) -> bool:
+    return min(entry.body["nights"], default=ALWAYS) <= night.night
 
 
 @step(code=3, after="scrub", sections=("split", "task"), extra=_inputs)
