@@ -22,7 +22,7 @@ COMMANDS = {
     "erase": "remove a person from everything, and bar the models trained on them",
     "hold": "keep a person's rows for a legal reason, or let them go",
 }
-COUNTED = "each row counts once, by its strongest kind: exact (but for letter case), normalised (but for punctuation), near"
+COUNTED = "counted are its rows that stand in the other, exactly, exactly but for punctuation, nearly: each holds the one before"
 
 
 def build(steps: Iterable[str]) -> argparse.ArgumentParser:

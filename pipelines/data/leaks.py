@@ -1,10 +1,11 @@
 """Rows of a training file that stand in a test file: `python -m pipelines leaks --train train.csv --test test.csv --json`.
 
-Every test row counts once, by the strongest kind of which there is a train row: `exact` (the same but for letter case and
-the space around it), `normalised` (the same words in the same order: punctuation, spaces, width of letters and numbers of
-placeholders aside), `near` (Jaccard similarity of word pairs of at least 0.8, the default of `split.near_duplicate`). The
-pair that is told is the first train row of that kind, for `near` the most similar one. Memory grows with the test file
-only; a pair just at 0.8 is missed once in 2,000 (`foundation.neighbours`).
+The counts are of test rows for which there is such a train row, each kind holding the one before: `exact` (the same but for
+letter case and the space around it), `normalised` (the same words in the same order: punctuation, spaces, width of letters
+and numbers of placeholders aside), `near` (Jaccard similarity of word pairs of at least 0.8, the default of
+`split.near_duplicate`). Each leaked row is in `pairs` once, by its strongest kind, with the first train row of that kind, or
+the most similar one. Memory grows with the test file only; a pair just at 0.8 is missed once in 2,000
+(`foundation.neighbours`).
 
 The text is the column `text`, else `prompt`, else the only one of COLUMNS, else the only one that mostly holds several
 words. Rows that cannot be read, or hold no text, are counted by reason.
@@ -15,16 +16,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipelines.data.reading import readers
 from pipelines.data.reading.rows import Refusal, Row
 from pipelines.errors import UserError
 from pipelines.foundation import minhash, neighbours
 from pipelines.sections import Split
-
-if TYPE_CHECKING:
-    pass
 
 KINDS = ("near", "normalised", "exact")  # by strength
 COLUMNS = ("utterance", "message", "question", "query", "sentence", "content", "dialogue")
@@ -99,7 +97,7 @@ class _Best:
 
 
 def find_leaks(train: str, test: str) -> dict:
-    """Counts by kind over test rows, rows read and refused, and a pair for each leaked test row.
+    """Counts over test rows, rows read and refused, and a pair for each leaked test row.
 
     A pair is {"kind", "train_line", "test_line", "similarity", "train", "test"}. Raises UserError for a file that cannot be
     read, or has no column of texts.
@@ -120,12 +118,13 @@ def find_leaks(train: str, test: str) -> dict:
         for name, file in zip(("train", "test"), files, strict=True)
         for what, value in (("rows", file.read), ("refused", dict(sorted(file.refused.items()))), ("column", file.column))
     }
-    return {kind: counts[kind] for kind in reversed(KINDS)} | {"threshold": threshold} | about | {"pairs": pairs}
+    held = {kind: sum(counts[stronger] for stronger in KINDS[place:]) for place, kind in enumerate(KINDS)}
+    return {kind: held[kind] for kind in reversed(KINDS)} | {"threshold": threshold} | about | {"pairs": pairs}
 
 
 def render(found: dict) -> str:
     """For people: the counts, what was not read, and the first pairs."""
-    counted = "each test row counts once, by its strongest kind"
+    counted = "each kind holds the one before"
     told = [f"{found['test_rows']:,} test rows against {found['train_rows']:,} train rows ({counted})"]
     near = f"similarity from {found['threshold']}"
     meant = {"exact": "but for letter case", "normalised": "but for punctuation and spaces", "near": near}
