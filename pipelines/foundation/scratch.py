@@ -13,23 +13,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> contextlib.AbstractContextManager[None]:
     """One process, and one thread of it, at a time in this folder."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+    return _locked(folder, fcntl.LOCK_EX)
+
+
+def beside(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Any number of processes at a time in this folder, but none while another has it `alone`."""
+    return _locked(folder, fcntl.LOCK_SH)
 
 
 @contextlib.contextmanager
-def beside(folder: Path) -> Iterator[None]:
-    """Any number of processes at a time in this folder, but none while another has it `alone`."""
+def _locked(folder: Path, how: int) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH)
+        fcntl.flock(handle, how)
         yield
     finally:
         os.close(handle)

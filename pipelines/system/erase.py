@@ -18,17 +18,16 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.data.reading import originals, sources
+from pipelines.data.reading.disk import disk
 from pipelines.errors import UserError
 from pipelines.foundation import ledger, moves, records, registry, subjects, upkeep
-from pipelines.foundation.scratch import scratch
 from pipelines.foundation.step import Night, open_night
 from pipelines.system import person
+from pipelines.system.origins import take_out
 from pipelines.system.person import Person
 from pipelines.system.quotes import Quotes, cross_out, withdraw, withdraw_artifacts
 
 TAINTED = "contains_erased_data"
-TRACE, TRACES = "tr-", 100  # how MLflow's ids of traces begin, and how many it deletes at once
 log = logging.getLogger("pipelines.erase")
 
 
@@ -105,7 +104,7 @@ def _erase(night: Night, subject: str) -> dict:
     models, until = _announce(night, subject, erasure, found)
     quotes = Quotes(subject, found.examples, _own(night, found))
     # Whatever needs the rows to be found comes before the rows go: a killed erasure finds them again.
-    files, left, now = _originals(night, found)
+    files, left, now = take_out(night, found)
     found = found._replace(refused=tuple((now.get(file, file), line, step) for file, line, step in found.refused))
     certificate = {
         "id": erasure,
@@ -147,7 +146,7 @@ def _certify(night: Night, subject: str, certificate: dict) -> dict:
     """Write the certificate and the ledger's entry; the request goes last."""
     body = json.dumps(certificate, indent=1, sort_keys=True)
     folder = Path(night.profile.state) / "reports" / night.usecase.name / "erasures"
-    with sources.disk(folder):
+    with disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{certificate['id']}.json").write_text(body + "\n", encoding="utf-8")
     entry = {name: certificate[name] for name in ("id", "removed", "left")} | {"certificate": hashlib.sha256(body.encode()).hexdigest()}
@@ -168,65 +167,6 @@ def _known(night: Night, subject: str) -> dict:
     path = Path(night.profile.state) / "reports" / night.usecase.name / "erasures" / f"{earlier[-1].body['id']}.json"
     log.info("erased before, on %s, and no row came since", earlier[-1].at)
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else earlier[-1].body
-
-
-def _originals(night: Night, found: Person) -> tuple[list[dict], list[str], dict[str, str]]:
-    """Take the rows out of the source files: what was done, what could not be, and each old SHA-256 with its new one."""
-    done, left, now = [], [], {}
-    wanted = dict(found.places)
-    for file in sources.find(night) if wanted else ():
-        source = night.usecase.sources[file.place]
-        if source.mlflow:
-            done.append({"file": file.shown, "rows": _traces(night, source.mlflow, found)})
-            continue
-        if source.sql:
-            left.append(f"{file.shown}: the rows came from a query: remove them from the database; they will not be read again")
-            continue
-        with sources.local(night, file) as path:
-            sha = sources.digest(path)
-            if sha not in wanted:
-                continue
-            lines = wanted.pop(sha)
-            if source.sha256:
-                left.append(f"{file.shown}: {len(lines)} rows stay in a file whose checksum the use case pins; they will not be read again")
-                continue
-            with scratch() as folder:
-                draft = folder / "file"
-                try:
-                    rows = originals.without(path, file.name, lines, draft)
-                except ValueError as error:
-                    left.append(f"{file.shown}: not written anew ({error})")
-                    continue
-                now[sha] = _exchange(night, file, sha, draft)
-            done.append({"file": file.shown, "rows": rows})
-    files = {row["file"] for row in night.lake.read("files", night.lake.version("files"), ["file", "origin"]).to_pylist() if _is_file(row)}
-    left += [f"the file {sha[:12]} is not among the sources any more: {len(lines)} rows" for sha, lines in wanted.items() if sha in files]
-    return done, left, now
-
-
-def _is_file(row: dict) -> bool:
-    return not (row["origin"] or "").startswith(("mlflow:", "sql:"))
-
-
-def _traces(night: Night, experiment: str, found: Person) -> int:
-    """Delete the MLflow traces that the rows were; returns their number."""
-    client = registry.client(night)
-    known = client.get_experiment_by_name(experiment)
-    traces = [row for row in found.rows if row.startswith(TRACE)]
-    parts = [traces[start : start + TRACES] for start in range(0, len(traces), TRACES)] if known else []
-    return sum(client.delete_traces(known.experiment_id, trace_ids=part) for part in parts)
-
-
-def _exchange(night: Night, file: sources.Found, sha: str, draft: Path) -> str:
-    """Put the new file in place; returns its SHA-256. Meanwhile ingest knows both, so that neither is taken for a new one."""
-    new = sources.digest(draft)
-    marks = night.lake.read("files", night.lake.version("files"), where=f"file = '{sha}'").to_pylist()
-    night.lake.append("files", [mark | {"file": new, "bytes": draft.stat().st_size} for mark in marks])
-    originals.put(file, draft)
-    for table in ("traffic", "clean", "quarantine"):
-        night.lake.update(table, f"file = '{sha}'", file=new)
-    night.lake.delete("files", f"file = '{sha}'")
-    return new
 
 
 def _taint(night: Night, models: list[str], erasure: str) -> list[dict]:
