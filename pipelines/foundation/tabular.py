@@ -9,6 +9,7 @@ from typing import NamedTuple, TextIO
 from pipelines.errors import UserError
 
 LINES = (".jsonl", ".ndjson", ".json")
+LONGEST = 131_072  # characters of a cell; csv's own default, which another reader of this process may have raised
 
 
 class Row(NamedTuple):
@@ -55,6 +56,8 @@ def _cells(path: str, file: TextIO, columns: tuple[str, ...], optional: tuple[st
                 continue
             if len(cells) != len(header):
                 raise UserError(f"{path}, line {reader.line_num}: {len(cells)} cells, but the header has {len(header)} columns")
+            if any(len(cell) > LONGEST for cell in cells):
+                raise UserError(f"{path}, line {reader.line_num}: field larger than field limit ({LONGEST})")
             yield Row(reader.line_num, {column: cells[place] for column, place in places})
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: {error}") from None

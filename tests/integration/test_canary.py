@@ -73,7 +73,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         house.build(root, clerk.profile())
         folder = root / "config" / "usecases" / house.NAME
         (folder / "sample" / f"{NIGHT}-canary.jsonl").write_text(_rows(), encoding="utf-8")
-        settings = yaml.safeload((folder / "usecase.yaml").read_text()) | {"privacy": {"key_env": KEY}}
+        settings = yaml.safe_load((folder / "usecase.yaml").read_text()) | {"privacy": {"key_env": KEY}}
         settings["synthesis"]["rows_per_night"] = 12
         settings["tuning"]["epochs"], settings["evaluation"]["max_items"] = 6, 10
         (folder / "usecase.yaml").write_text(yaml.safe_dump(settings))

@@ -93,7 +93,7 @@ def _to_tasks(file: TextIO, entries: Sequence[Entry], labels: Sequence[str]) -> 
 
 
 def _from_csv(path: Path, text: str) -> Iterator[Read]:
-    csv.field_size_limit(LONGEST)
+    csv.field_size_limit(max(LONGEST, csv.field_size_limit()))
     first = text.partition("\n")[0]
     lines = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
     if lines.fieldnames is None or not {"example_id", "label"} <= set(lines.fieldnames):

@@ -142,24 +142,21 @@ def _csv_rows(path: Path, encoding: Encoding, head: delimited.Head, limit: int) 
     source = lines(path, encoding, limit)
     bad: dict[int, str] = {}
     source = _noting(source, bad) if encoding.broken else source
-    before = csv.field_size_limit(limit)  # the limit belongs to the process: it is put back
-    try:
-        for record in delimited.records(source, head.dialect, limit):
-            noted = [bad.pop(line) for line in sorted(bad)] if bad else []
-            if record.line <= head.header_line:
-                continue
-            if noted:
-                yield refuse(record.line, "undecodable", noted[0], record.raw)
-            elif record.reason:
-                yield refuse(record.line, record.reason, record.detail, record.raw)
-            elif len(cells := delimited.trimmed(record.cells, len(names))) != len(names):
-                yield refuse(record.line, "ragged_row", f"{len(cells)} fields where the header has {len(names)}", record.raw)
-            elif named and cells[-1].strip() == head.header[-1] and [cell.strip() for cell in cells] == head.header:
-                yield refuse(record.line, "repeated_header", "the row repeats the header", record.raw)
-            else:
-                yield Row(record.line, dict(zip(names, cells, strict=True)), record.raw)
-    finally:
-        csv.field_size_limit(before)
+    csv.field_size_limit(max(limit, csv.field_size_limit()))  # the process has one: it is only raised, for another reader may be at work
+    for record in delimited.records(source, head.dialect, limit):
+        noted = [bad.pop(line) for line in sorted(bad)] if bad else []
+        if record.line <= head.header_line:
+            continue
+        if noted:
+            yield refuse(record.line, "undecodable", noted[0], record.raw)
+        elif record.reason:
+            yield refuse(record.line, record.reason, record.detail, record.raw)
+        elif len(cells := delimited.trimmed(record.cells, len(names))) != len(names):
+            yield refuse(record.line, "ragged_row", f"{len(cells)} fields where the header has {len(names)}", record.raw)
+        elif named and cells[-1].strip() == head.header[-1] and [cell.strip() for cell in cells] == head.header:
+            yield refuse(record.line, "repeated_header", "the row repeats the header", record.raw)
+        else:
+            yield Row(record.line, dict(zip(names, cells, strict=True)), record.raw)
 
 
 def _written(name: str) -> str:
