@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import yaml
 
 from pipelines.__main__ import STEPS, load
 from pipelines.errors import UserError
@@ -52,7 +53,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     root = tmp_path_factory.mktemp("erasure")
     with pytest.MonkeyPatch.context() as patch, Clerk() as clerk:
         house.build(root, clerk.profile())
-        sample = root / "config" / "usecases" / house.NAME / "sample"
+        folder = root / "config" / "usecases" / house.NAME
+        more = house.USECASE | {"synthesis": house.USECASE["synthesis"] | {"rows_per_night": 16}}
+        (folder / "usecase.yaml").write_text(yaml.safe_dump(more), encoding="utf-8")
+        sample = folder / "sample"
         for night, first in zip(house.NIGHTS, (1, 9), strict=True):
             (sample / f"{night}-z.jsonl").write_text(_rows(night, first, 8), encoding="utf-8")
         patch.setenv("NIGHTSHIFT_CONFIG", str(root / "config"))

@@ -104,7 +104,8 @@ def _plain(facts: dict, lake: Lake, names: dict[str, str]) -> dict:
         if table and str(value).isdigit():
             return digest(table, int(str(value)))
         if isinstance(value, dict):
-            return {_named(key): walk(found, _table(key, value)) for key, found in value.items() if key not in OF_A_RUN}
+            told = {key: json.loads(found) if key == registry.PINS_TAG else found for key, found in value.items()}
+            return {_named(key): walk(found, _table(key, value)) for key, found in told.items() if key not in OF_A_RUN}
         if isinstance(value, list):
             return [walk(inner) for inner in value]
         return _named(value) if isinstance(value, str) else value
