@@ -9,7 +9,8 @@ append, or `python -m pipelines erase --usecase NAME --subject ID --request`. It
 Airflow would keep the id. A legal hold (`python -m pipelines hold`) wins: the request waits, state `held`.
 
 **The retrain.** Where the champion was trained on such rows, every run raises an alert until it is replaced, with the day by
-which it must be (`retention.retrain_days`), and the nightly DAG is started for the newest night: it trains without them.
+which it must be (`retention.retrain_days`), and the nightly DAG is started for the newest night: it trains without them, and the
+gate asks of its candidate only that it is nowhere worse.
 
 **Run it again?** Yes, at any time. One that was killed is taken up. It waits for the steps that run, and they wait for it.
 

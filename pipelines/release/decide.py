@@ -17,8 +17,11 @@ class Decision(NamedTuple):
     better: list[str]
 
 
-def decide(evidence: dict[str, Evidence], slices: list[dict], settings: Gate, alpha: float) -> Decision:
-    """The verdict over all evidence that may be read, and the slices."""
+def decide(evidence: dict[str, Evidence], slices: list[dict], settings: Gate, alpha: float, must_go: str = "") -> Decision:
+    """The verdict over all evidence that may be read, and the slices.
+
+    `must_go` says why the champion may not stay, where that is so: then a candidate that is nowhere worse need not be better.
+    """
     metrics = {name: measure(found, settings.min_items, alpha) for name, found in evidence.items()}
     read = {name: metric for name, metric in metrics.items() if metric["read"]}
     better = _better(evidence, read, settings.min_items, alpha)
@@ -30,10 +33,11 @@ def decide(evidence: dict[str, Evidence], slices: list[dict], settings: Gate, al
         return Decision("REJECT", " ".join(failed) + advice, metrics, better)
     if open_ones or not read:
         return Decision("INSUFFICIENT_DATA", (" ".join(open_ones) or "No metric may be read.") + advice, metrics, better)
-    if not better:
+    if not better and not must_go:
         reason = f"The candidate is nowhere shown worse than allowed, but nowhere shown better either. {' '.join(words.values())}{advice}"
         return Decision("INSUFFICIENT_DATA", reason, metrics, better)
-    return Decision("PROMOTE", f"Better on {', '.join(better)}. {' '.join(words.values())}{advice}", metrics, better)
+    told = f"Better on {', '.join(better)}." if better else f"Nowhere shown worse than allowed, which suffices: the champion {must_go}."
+    return Decision("PROMOTE", f"{told} {' '.join(words.values())}{advice}", metrics, better)
 
 
 def explain(name: str, metric: dict, alpha: float) -> str:

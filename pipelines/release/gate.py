@@ -3,13 +3,14 @@
 For each metric a paired, clustered non-inferiority test (`foundation.statistics`): it passes when the lower one-sided
 bound of candidate minus champion is above -margin, and fails when the upper one is below it. All must pass, each at
 alpha: an intersection-union test needs no correction (Berger 1982). To be promoted the candidate must also be better
-(lower bound above 0) on at least one, at Holm's corrected levels (Holm 1979). A safety metric fails as soon as the
+(lower bound above 0) on at least one, at Holm's corrected levels (Holm 1979), unless the champion was trained on rows that
+were erased since and has to go. A safety metric fails as soon as the
 candidate is shown worse at all, and no slice may be shown worse than its margin. Which judges are read: see `evidence`.
 """
 
 import logging
 
-from pipelines.foundation import ledger, registry
+from pipelines.foundation import ledger, registry, subjects
 from pipelines.foundation.step import Night, results, step
 from pipelines.release.confirm import confirm
 from pipelines.release.decide import decide
@@ -28,7 +29,9 @@ def _looks(night: Night) -> int:
 def _inputs(night: Night) -> dict[str, object]:
     """What the verdict depends on besides the settings: the looks, the judges' standing, the champion and the model in staging."""
     judges = {name: (stands.admitted, stands.entry) for name, stands in standings(night).items()}
-    return {"looks": _looks(night), "judges": judges, "champion": registry.champion(night).key, "staging": registry.staging(night)}
+    champion = registry.champion(night).key
+    found = {"looks": _looks(night), "judges": judges, "champion": champion, "staging": registry.staging(night)}
+    return found | {"champion must go": subjects.barred(ledger.entries(night.lake), champion)}
 
 
 @step(code=2, after="safety", sections=("gate", "evaluation", "safety", "staging"), extra=_inputs)
@@ -37,7 +40,8 @@ def gate(night: Night) -> dict:
     settings, looks, evaluated = night.usecase.gate, _looks(night), night.before("evaluate")
     alpha = spent_alpha(settings.alpha, settings.looks, looks)
     slices = compare_slices(night, alpha)
-    found = decide(gather(night), slices, settings, alpha)
+    must_go = subjects.barred(ledger.entries(night.lake), evaluated["champion"]["key"])
+    found = decide(gather(night), slices, settings, alpha, must_go)
     if evaluated["candidate"]["key"] == evaluated["champion"]["key"]:
         found = found._replace(verdict="INSUFFICIENT_DATA", reason="the candidate is the champion itself: there is nothing to promote")
     reason = found.reason

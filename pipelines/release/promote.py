@@ -43,12 +43,12 @@ def promote(night: Night) -> dict:
         why = "the model in staging was confirmed tonight, and the verdict is on the champion before it"
     elif night.usecase.staging.max_nights and registry.staging(night) is not None and moved == "none":
         why = "another model is in staging"
-    elif other := _promoted(night, version):
+    elif (other := _promoted(night, version)) and not subjects.barred(ledger.entries(night.lake), registry.model(night, other).key):
         why = f"this night has promoted version {other} already, and the verdict is on the champion before it"
     else:
         moved = "staging" if night.usecase.staging.max_nights else "champion"
-        _move(night, "staging" if moved == "staging" else "promotion", _facts(night, version), expected)
-        why = "better, and nowhere worse than allowed"
+        _move(night, "staging" if moved == "staging" else "promotion", _facts(night, version), other or expected)
+        why = "nowhere worse than allowed" + (", and the champion has to go" if gate.get("better") == [] else ", and better")
     registry.follow(night)
     chain = ledger.entries(night.lake)
     stage = moves.staged(chain)

@@ -21,6 +21,12 @@ def test_alpha_shrinks_after_the_planned_looks(looks: int, alpha: float) -> None
     assert spent_alpha(0.05, 30, looks) == pytest.approx(alpha)
 
 
+def erased(night: Night, *models: str) -> None:
+    """The ledger's entry of an erasure that concerns these models."""
+    body = {"id": "e", "subject": "hash", "nights": [night.night], "models": list(models), "retrain_by": "2026-12-20"}
+    ledger.append(night.lake, night.night, "erasure", body)
+
+
 def test_the_looks_of_a_lifetime_cost_twice_the_planned_ones() -> None:
     assert sum(spent_alpha(0.05, 30, look) for look in range(1, 10_000)) < 2 * 0.05 * 30
 
@@ -264,3 +270,13 @@ def test_an_equal_candidate_that_writes_fewer_tokens_is_promoted(house: House) -
     found = gate("small", "local", night.night)
     assert (found["verdict"], found["better"]) == ("PROMOTE", ["tokens"])
     assert found["metrics"]["accuracy"]["mcnemar"] == 1.0 and found["metrics"]["tokens"]["mcnemar"] is None
+
+
+@pytest.mark.parametrize(("accuracy", "verdict"), [(EQUAL, "PROMOTE"), (WORSE, "REJECT"), (binary(400, 30, 30), "INSUFFICIENT_DATA")])
+def test_a_champion_that_was_trained_on_erased_rows_is_replaced_by_one_that_is_no_worse(house: House, accuracy: list, verdict: str) -> None:
+    night = opened(house)
+    evaluated(night, {"accuracy": accuracy, "chrf": graded(0.0)}, champion={"key": "old", "version": "1"})
+    erased(night, "old")
+    found = gate("small", "local", night.night)
+    assert found["verdict"] == verdict
+    assert ("which suffices: the champion was trained on rows of a person who was erased" in found["reason"]) == (verdict == "PROMOTE")

@@ -135,6 +135,35 @@ def test_another_candidate_of_a_night_that_has_promoted_waits_for_the_next_night
     assert found["why"] == "this night has promoted version 1 already, and the verdict is on the champion before it"
 
 
+def test_a_model_that_was_trained_on_erased_rows_is_never_promoted_and_its_own_night_may_replace_it(house: House) -> None:
+    house()
+    key = night_with("PROMOTE", "2026-11-19")
+    promote("small", "local", "2026-11-19")
+    night = open_night("small", "local", "2026-11-19")
+    body = {"id": "e", "subject": "hash", "nights": [night.night], "models": [key], "retrain_by": "2026-12-20"}
+    ledger.append(night.lake, night.night, "erasure", body)
+    assert read_status("small", "local")["replace_champion_by"] == "2026-12-20"
+    changed = night.before("finetune") | adapter(night) | {"model": "clean", "key": "clean"}
+    remember(night, "finetune", changed, key="clean")
+    remember(night, "evaluate", EVALUATED | {"after": "finetune", "inputs": "clean"}, key="e")
+    remember(night, "gate", {"verdict": "PROMOTE", "metrics": {}, "better": [], "after": "evaluate", "inputs": "e"}, key="g")
+    found = promote("small", "local", "2026-11-19")
+    assert (found["moved"], found["champion_version"]) == ("champion", "2") and "has to go" in found["why"]
+    assert read_status("small", "local")["replace_champion_by"] is None
+    with pytest.raises(UserError, match="rollback refused: version 1 was trained on rows of a person who was erased"):
+        rollback("small", "local", "1", "I liked it", "eve")
+
+
+def test_a_candidate_that_was_trained_on_erased_rows_is_not_promoted(house: House) -> None:
+    house()
+    key = night_with("PROMOTE", "2026-11-19")
+    night = open_night("small", "local", "2026-11-19")
+    body = {"id": "e", "subject": "hash", "nights": [night.night], "models": [key], "retrain_by": "2026-12-20"}
+    ledger.append(night.lake, night.night, "erasure", body)
+    found = promote("small", "local", "2026-11-19")
+    assert (found["moved"], found["champion_version"]) == ("none", None) and "erased since" in found["why"]
+
+
 def test_a_verdict_against_a_champion_that_no_longer_stands_promotes_nothing(house: House) -> None:
     house()
     night_with("PROMOTE", "2026-11-18")
