@@ -23,6 +23,7 @@ SANDBOX = {"Content-Security-Policy": "sandbox allow-scripts allow-popups", "X-C
 LINKS = {
     "Decision": ("publish_card", "decision"),
     "Model card": ("publish_card", "card"),
+    "Lineage": ("publish_card", "lineage"),
     "Drift report": ("drift", "report"),
     "Data report": ("validate", "docs"),
     "Data docs": ("validate", "gx_docs"),
@@ -117,6 +118,8 @@ def section(asked: Asked) -> str:
     body += f"<p class=quiet>{html.escape(done.get('gate', {}).get('reason') or '')}</p>"
     body += f"<p>Promotion: {html.escape(done['promote']['why'])}</p>" if "promote" in done else ""
     body += f"<p>Rows: {rows}</p>"
+    if by := status["replace_champion_by"]:
+        body += f"<p><b>The champion was trained on rows that were erased since: it must be replaced by {html.escape(by)}.</b></p>"
     reports_of = links(asked.profile, with_page(asked, done))
     return f"<section>{title}{body}{metrics(status['metrics'])}{seconds(status)}<p>{reports_of}</p></section>"
 

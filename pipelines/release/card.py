@@ -17,7 +17,7 @@ def _moves(night: Night) -> dict[str, list[str]]:
     return {"ledger": [entry.hash for entry in ledger.entries(night.lake) if entry.night == night.night]}
 
 
-@step(code=2, after="promote", sections=("description", "owner"), extra=_moves)
+@step(code=3, after="promote", sections=("description", "owner"), extra=_moves)
 def publish_card(night: Night) -> dict:
     """Write all to the reports folder and to the run, and the card to the model version."""
     facts = gather(night)
@@ -31,4 +31,4 @@ def publish_card(night: Night) -> dict:
         client.log_artifact(facts.run, str(file))
     note = f"\n\n(cut here: the whole card is the artifact {path.name} of the run {facts.run})\n"
     client.update_model_version(night.usecase.name, facts.outcome.version, description=markdown.cut(text, LONGEST, note))
-    return {"card": str(path), "decision": str(decision)}
+    return {"card": str(path), "decision": str(decision), "lineage": str(origin)}

@@ -51,7 +51,12 @@ def render(name: str, night: str, found: Sequence[Found]) -> str:
         success=passed == len(results),
         results=results,
         statistics=counts,
-        meta={"run_id": run, "expectation_suite_name": f"contract of {escape(name)}", "batch_spec": {"night": night}},
+        meta={
+            "run_id": run,
+            "expectation_suite_name": f"contract of {escape(name)}",
+            "batch_spec": {"night": night},
+            "active_batch_definition": {"data_asset_name": f"traffic of {night}"},
+        },
     )
     page = DefaultJinjaPageView().render(ValidationResultsPageRenderer(run_info_at_end=True).render(suite), show_how_to_buttons=False)
     for pattern, kept in ((SCRIPT, ""), (FETCHED, ""), (CHROME, ""), (AWAY, r"\1"), (REMOTE, "none")):

@@ -11,7 +11,7 @@ body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding
 h1{font-size:1.5rem;margin-bottom:.2rem} h2{font-size:1.1rem;margin-top:2rem} p{margin:.3rem 0}
 table{border-collapse:collapse;width:100%} th,td{text-align:left;padding:.4rem .6rem;border-bottom:1px solid #d9dee5;vertical-align:top}
 th{font-weight:600;color:#4a5565} td,pre{overflow-wrap:anywhere;white-space:pre-wrap} .n{text-align:right;font-variant-numeric:tabular-nums}
-.pass{color:#12693a;font-weight:600} .fail{color:#a8071a;font-weight:600}
+.pass,.fail{white-space:nowrap;font-weight:600} .pass{color:#12693a} .fail{color:#a8071a}
 @media (prefers-color-scheme:dark){body{background:#14181f;color:#dfe4ea}th{color:#9aa5b4}th,td{border-color:#2c3440}
 .pass{color:#5fd08f}.fail{color:#ff8087}}
 """
@@ -40,14 +40,14 @@ def render(
 ) -> str:
     """The page as HTML; `refused` counts the night's rows of `quarantine`: (step, reason, source, rows)."""
     stopped = sum(not result.passed for result in table)
-    verdict = f'<span class="fail">stopped by {stopped} rule(s)</span>' if stopped else '<span class="pass">passed</span>'
+    verdict = f'<span class="fail">was stopped by {stopped} rule(s)</span>' if stopped else '<span class="pass">passed</span>'
     title = f"Validation of {escape(usecase)}, night {escape(night)}"
     counted = [(*key, f"{count:,}") for *key, count in sorted(refused, key=lambda row: (-row[-1], row[:-1]))]
     counts = f"{outcome.read:,} rows read, {outcome.accepted:,} accepted"
     counts += f", {outcome.refused_by_ingest:,} refused by ingest, {outcome.refused_by_validate:,} by validate"
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{title}</title><style>{STYLE}</style></head><body><h1>{title}</h1><p>The night is {verdict}. {counts}.</p>"
+        f"<title>{title}</title><style>{STYLE}</style></head><body><h1>{title}</h1><p>The night {verdict}. {counts}.</p>"
         f"<h2>Rules of the table: a failure stops the night</h2>{_results(table, 'passed', 'failed')}"
         f"<h2>Rules of a row: a failing row goes to quarantine</h2>{_results(rows, 'passed', 'rows refused')}"
         f"<h2>Rows refused this night</h2>{_table(('Step', 'Reason', 'Source', 'Rows'), counted)}"
