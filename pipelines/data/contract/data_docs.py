@@ -54,8 +54,7 @@ def render(name: str, night: str, found: Sequence[Found]) -> str:
         meta={
             "run_id": run,
             "expectation_suite_name": f"contract of {escape(name)}",
-            "batch_spec": {"night": night},
-            "active_batch_definition": {"data_asset_name": f"traffic of {night}"},
+            "batch_spec": {"night": night, "data_asset_name": f"traffic of {escape(night)}"},
         },
     )
     page = DefaultJinjaPageView().render(ValidationResultsPageRenderer(run_info_at_end=True).render(suite), show_how_to_buttons=False)
