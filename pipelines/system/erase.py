@@ -143,16 +143,24 @@ def _announce(night: Night, subject: str, erasure: str, found: Person) -> tuple[
 
 
 def _certify(night: Night, subject: str, certificate: dict) -> dict:
-    """Write the certificate and the ledger's entry; the request goes last."""
-    body = json.dumps(certificate, indent=1, sort_keys=True)
-    folder = Path(night.profile.state) / "reports" / night.usecase.name / "erasures"
-    with disk(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{certificate['id']}.json").write_text(body + "\n", encoding="utf-8")
+    """Write the certificate and the ledger's entry; the request goes last. A killed run's own certificate stands."""
+    path = _certificate(night, certificate["id"])
+    with disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            certificate = json.loads(path.read_text(encoding="utf-8"))
+        body = json.dumps(certificate, indent=1, sort_keys=True)
+        draft = path.with_suffix(".part")
+        draft.write_text(body + "\n", encoding="utf-8")
+        draft.replace(path)
     entry = {name: certificate[name] for name in ("id", "removed", "left")} | {"certificate": hashlib.sha256(body.encode()).hexdigest()}
-    ledger.append(night.lake, _today(), "erased", entry, check=lambda chain: None)
+    ledger.append(night.lake, certificate["at"][:10], "erased", entry)
     _forget(night, subject)
     return certificate | {"alerts": alerts(night)["alerts"]}
+
+
+def _certificate(night: Night, erasure: str) -> Path:
+    return Path(night.profile.state) / "reports" / night.usecase.name / "erasures" / f"{erasure}.json"
 
 
 def _known(night: Night, subject: str) -> dict:
@@ -164,7 +172,8 @@ def _known(night: Night, subject: str) -> dict:
             f"there is no row of the subject {subject!r} in any table of {night.usecase.name}, and no erasure of it in the ledger: "
             f"nothing was removed; is it the subject_id that the source gives?"
         )
-    path = Path(night.profile.state) / "reports" / night.usecase.name / "erasures" / f"{earlier[-1].body['id']}.json"
+    upkeep.purge(night.lake, "requests")  # an erasure that was killed at its very end left the history of its own request
+    path = _certificate(night, earlier[-1].body["id"])
     log.info("erased before, on %s, and no row came since", earlier[-1].at)
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else earlier[-1].body
 

@@ -191,6 +191,22 @@ def test_an_erasure_that_is_killed_anywhere_is_taken_up_by_the_next_one(lake: La
     assert left(lake, "traffic", "row_id") == ["r2", "r4"] and left(lake, "requests", "id") == []
 
 
+def test_what_a_kill_at_the_very_end_leaves_of_the_request_is_taken_away_by_the_next_call(lake: Lake, tmp_path: Path) -> None:
+    first = erase("small", "local", ANNA)
+    lake.append("requests", [{"day": NIGHT, "id": first["id"], "subject_id": ANNA, "state": "running"}])
+    lake.delete("requests", f"id = '{first['id']}'")  # and no more: its row is gone, its history is not
+    assert mentions(tmp_path, [ANNA])[ANNA]
+    assert erase("small", "local", ANNA)["removed"] == first["removed"]
+    assert mentions(tmp_path, [ANNA]) == {ANNA: []}
+
+
+def test_a_certificate_that_was_written_stands_when_its_erasure_goes_on(lake: Lake) -> None:
+    first = erase("small", "local", ANNA)
+    lake.append("requests", [{"day": NIGHT, "id": first["id"], "subject_id": ANNA, "state": "running"}])
+    assert erase("small", "local", ANNA)["removed"] == first["removed"]
+    assert [entry.kind for entry in ledger.entries(lake)] == ["erasure", "erased"] and left(lake, "requests", "id") == []
+
+
 def test_an_older_version_is_read_as_the_oldest_that_is_kept(lake: Lake) -> None:
     old = lake.version("traffic")
     erase("small", "local", ANNA)
