@@ -1,10 +1,12 @@
 """# Housekeeping
 
 One DAG for each folder under `config/usecases`: keeps what was paid for within the bounds of the profile's `memo`
-(`max_days`, `max_megabytes`). What was not used for longest is forgotten first; small files are joined.
+(`max_days`, `max_megabytes`), deletes rows whose time is up (`retention.days` of the use case), joins small files and takes
+versions off the disk that are older than 30 days (a day, where a table has a limit).
 
 **What is lost.** Replies of models that nothing asked for in `max_days`: should the same question be asked again, it is paid
-for again. No table, model, verdict or ledger entry is touched, and each night keeps the results that it stands on.
+for again. Rows of the tables that `retention.days` names, but for those under a legal hold. No model, verdict or ledger
+entry is touched, and each night keeps the results that it stands on.
 
 **Run it again?** Yes, at any time, also beside a night.
 
