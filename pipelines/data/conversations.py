@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from pipelines.foundation.lake import Lake
+from pipelines.foundation.lake import Lake, literal
 
 CHUNK = 10_000  # rows of tonight that are held at once, and the rows of earlier nights in the same conversations
 ALONE = "(conversation_id IS NULL OR conversation_id = '')"
@@ -30,13 +30,13 @@ class Reader(NamedTuple):
             yield self._conversations(names, sorted(begun.intersection(names)))
 
     def _conversations(self, names: list[str], begun: list[str]) -> list[list[dict]]:
-        span = f"conversation_id >= '{_quoted(names[0])}' AND conversation_id <= '{_quoted(names[-1])}'"
+        span = f"conversation_id >= '{literal(names[0])}' AND conversation_id <= '{literal(names[-1])}'"
         found: dict[str, list[dict]] = {name: [] for name in names}
         for batch in self._scan(f"night = '{self.night}' AND {span}"):
             for row in batch:
                 found[row["conversation_id"]].append(row)
         if begun:
-            listed = ", ".join(f"'{_quoted(name)}'" for name in begun)
+            listed = ", ".join(f"'{literal(name)}'" for name in begun)
             for batch in self._scan(f"night < '{self.night}' AND conversation_id IN ({listed})", SAID):
                 for row in batch:
                     found[row["conversation_id"]].append(row)
@@ -69,7 +69,3 @@ def _chunks(counts: Counter[str]) -> Iterator[list[str]]:
 def _place(row: dict) -> tuple[str, int, str, str, int]:
     """Earlier nights first, then the turns, then as they stand in the files."""
     return row["night"], row["turn"] or 1, row["source"], row["file"], row["line"]
-
-
-def _quoted(name: str) -> str:
-    return name.replace("'", "''")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from pipelines.data.conversations import Reader
 from pipelines.errors import UserError
 from pipelines.foundation import privacy, pseudonyms, records
+from pipelines.foundation.lake import literal
 from pipelines.foundation.pseudonyms import Numbers
 from pipelines.foundation.scratch import scratch
 from pipelines.foundation.step import Night, open_night, step
@@ -166,7 +167,7 @@ def reveal(usecase: str, profile: str, row_id: str) -> dict:
     """
     night = open_night(usecase, profile, "9999-12-31")
     key = pseudonyms.read_key(night.usecase.privacy.key_env)
-    where = "row_id = '" + row_id.replace("'", "''") + "'"
+    where = f"row_id = '{literal(row_id)}'"
     rows = night.lake.read("clean", night.lake.version("clean"), ["night", "text", "reply"], where).to_pylist()
     if not rows:
         raise UserError(f"the table clean of {usecase} holds no row {row_id}: --reveal takes a row_id of a night that was scrubbed")

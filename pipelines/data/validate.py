@@ -20,9 +20,9 @@ from pipelines.data.contract.history import Validated, changes, validated
 from pipelines.data.contract.limits import Counts, check_limits
 from pipelines.data.contract.spool import Spool, spooled
 from pipelines.data.contract.texts import checks
+from pipelines.data.reading.disk import disk
 from pipelines.data.reading.mapping import OURS
 from pipelines.data.reading.rows import RAW
-from pipelines.data.reading.sources import disk
 from pipelines.errors import NightStopped
 from pipelines.foundation.records import schema
 from pipelines.foundation.step import Night, fingerprint, step

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Rows = pa.Table | Iterable[dict] | Callable[[], Iterator[pa.RecordBatch]]
 
 ATTEMPTS = 20
+IN_LIST = 2_000  # values of one condition
 SQL = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE", "timestamp": "TIMESTAMP"}
 DISK = ("No space left on device", "Disk quota exceeded", "Read-only file system", "Permission denied", "Operation not permitted")
 log = logging.getLogger("pipelines.lake")
@@ -105,7 +106,7 @@ class Lake(NamedTuple):
         Safe to repeat: the second time leaves the same rows. Without `where`, appends. `rows` may be a function that gives
         batches: they are written as they come, and asked for again where another writer was first.
         """
-        predicate = " AND ".join(f"{name} = '{_literal(value)}'" for name, value in where.items())
+        predicate = " AND ".join(f"{name} = '{literal(value)}'" for name, value in where.items())
         data = rows if callable(rows) else self._table(table, rows)
         return commit(lambda: self._write(table, _stream(table, data) if callable(data) else data, predicate), self.uri(table))
 
@@ -113,13 +114,14 @@ class Lake(NamedTuple):
         """Add rows in one transaction; returns the version."""
         return self.replace(table, rows)
 
-    def delete(self, table: str, where: str) -> None:
-        """Take rows out of the newest version in one transaction; their files stay on the disk until `upkeep` takes them."""
+    def delete(self, table: str, where: str) -> int:
+        """Take rows out of the newest version in one transaction; returns their number. `upkeep` takes their files off the disk."""
         from deltalake import DeltaTable
 
         uri = self.uri(table)
         if DeltaTable.is_deltatable(uri):
-            commit(lambda: DeltaTable(uri).delete(where)["num_deleted_rows"], uri)
+            return commit(lambda: DeltaTable(uri).delete(where)["num_deleted_rows"], uri)
+        return 0
 
     def update(self, table: str, where: str, **values: str) -> None:
         """Set columns of the newest version's rows to constants in one transaction."""
@@ -127,7 +129,7 @@ class Lake(NamedTuple):
 
         uri = self.uri(table)
         if DeltaTable.is_deltatable(uri):
-            texts = {name: f"'{_literal(value)}'" for name, value in values.items()}
+            texts = {name: f"'{literal(value)}'" for name, value in values.items()}
             commit(lambda: DeltaTable(uri).update(updates=texts, predicate=where)["num_updated_rows"], uri)
 
     def _locked(self, how: "Callable[[Path], contextlib.AbstractContextManager[None]]") -> "contextlib.AbstractContextManager[None]":
@@ -146,8 +148,8 @@ class Lake(NamedTuple):
         try:
             return DeltaTable(uri, version=version)
         except DeltaError:
-            oldest = min(entry["version"] for entry in DeltaTable(uri).history())
-            if oldest <= version:
+            oldest = self.oldest(table)
+            if oldest is None or oldest <= version:
                 raise
         log.warning("%s: version %d is no longer kept, version %d is read for it", uri, version, oldest)
         return DeltaTable(uri, version=oldest)
@@ -213,8 +215,17 @@ def _stream(table: str, batches: "Callable[[], Iterator[pa.RecordBatch]]") -> "p
     return pa.RecordBatchReader.from_batches(schema, (batch.select(schema.names).cast(schema) for batch in batches()))
 
 
-def _literal(value: str) -> str:
+def literal(value: str) -> str:
+    """A text within the quotes of an SQL condition."""
     return value.replace("'", "''")
+
+
+def among(column: str, values: Collection[str]) -> Iterator[str]:
+    """Conditions `column IN (...)` that together are true of the values, in parts of IN_LIST; none for no values."""
+    ordered = list(values)
+    for start in range(0, len(ordered), IN_LIST):
+        listed = ", ".join(f"'{literal(value)}'" for value in ordered[start : start + IN_LIST])
+        yield f"{column} IN ({listed})"
 
 
 def commit(write: Callable[[], int], uri: str) -> int:

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from pipelines.errors import UserError
 from pipelines.evaluation import planted
 from pipelines.foundation import ledger, moves, protected, registry, subjects
+from pipelines.foundation.lake import among, literal
 from pipelines.foundation.step import Night, open_night
 from pipelines.release import lineage
 
-LOOKUP = 1_000  # ids in one query
 PLACE = ["row_id", "file", "source", "line", "night", "day"]
 EXAMPLE = ["example_id", "split", "night", "source", "parent_id", "rows"]
 MADE = ["example_id", "parent_id", "split", "night", "method"]
@@ -80,7 +80,7 @@ def _adapter(row: dict) -> str:
 def _examples(night: Night, row: str) -> list[dict]:
     """The examples that are the row, or whose prompt holds it."""
     spelt = {json.dumps(row), json.dumps(row, ensure_ascii=False)}
-    where = " OR ".join([f"example_id = '{_literal(row)}'", *(f"strpos(rows, '{_literal(text)}') > 0" for text in sorted(spelt))])
+    where = " OR ".join([f"example_id = '{literal(row)}'", *(f"strpos(rows, '{literal(text)}') > 0" for text in sorted(spelt))])
     found = night.lake.read("examples", night.lake.version("examples"), EXAMPLE, where).to_pylist()
     kept = [entry for entry in found if entry["example_id"] == row or row in json.loads(entry["rows"] or "[]")]
     return sorted(kept, key=lambda entry: (entry["night"], entry["example_id"]))
@@ -201,13 +201,5 @@ def _told(by: list[str], found: Counter[tuple]) -> list[dict]:
 
 def _select(night: Night, table: str, column: str, values: Iterable[str], columns: list[str]) -> list[dict]:
     """Rows of the newest version whose column is one of the values."""
-    version, ordered = night.lake.version(table), sorted(values)
-    found: list[dict] = []
-    for start in range(0, len(ordered), LOOKUP):
-        names = ", ".join(f"'{_literal(value)}'" for value in ordered[start : start + LOOKUP])
-        found += night.lake.read(table, version, columns, f"{column} IN ({names})").to_pylist()
-    return found
-
-
-def _literal(value: str) -> str:
-    return value.replace("'", "''")
+    version = night.lake.version(table)
+    return [row for condition in among(column, sorted(values)) for row in night.lake.read(table, version, columns, condition).to_pylist()]

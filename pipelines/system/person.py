@@ -7,12 +7,12 @@ which column each table is reached; a rule of the house holds it against `record
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipelines.evaluation import planted
 from pipelines.foundation import protected
-from pipelines.foundation.lake import Lake
+from pipelines.foundation.lake import Lake, among, literal
 from pipelines.foundation.step import Night
 
 # Table to (kind of id, column), in the order in which rows are deleted: what leads to others goes last.
@@ -35,7 +35,6 @@ UNREACHED = {  # tables that hold nothing of a person
     "memo": "counts, versions and figures of steps",
     "requests": "the erasure removes its own request at last",
 }
-IN_LIST = 2_000  # ids of one condition
 
 
 class Person(NamedTuple):
@@ -56,15 +55,15 @@ class Person(NamedTuple):
 def find(night: Night, subject: str) -> Person:
     """Everything of one person in the newest versions of the tables; raises UserError for a wrong safety file."""
     lake = night.lake
-    own = f"subject_id = '{subject.replace(chr(39), chr(39) * 2)}'"
+    own = f"subject_id = '{literal(subject)}'"
     columns = ["row_id", "file", "line", "night", "conversation_id", "text", "reply"]
     rows = lake.read("traffic", lake.version("traffic"), columns, own).to_pylist()
     talks = sorted({row["conversation_id"] for row in rows if row["conversation_id"]})
-    for condition in _conditions("conversation_id", talks):
+    for condition in among("conversation_id", talks):
         rows += lake.read("traffic", lake.version("traffic"), columns, f"subject_id IS NULL AND {condition}").to_pylist()
     ids = {row["row_id"] for row in rows}
     texts = {row["text"] for row in rows}
-    for condition in _conditions("row_id", sorted(ids)):
+    for condition in among("row_id", sorted(ids)):
         texts |= set(lake.read("clean", lake.version("clean"), ["text"], condition)["text"].to_pylist())
     examples, nights = _examples(lake, own, ids, texts)
     examples |= _children(lake, examples, texts)
@@ -78,7 +77,7 @@ def find(night: Night, subject: str) -> Person:
         places.setdefault(file, set()).add(line)
     models = {
         model
-        for condition in _conditions("example_id", sorted(examples))
+        for condition in among("example_id", sorted(examples))
         for model in lake.read("trained", lake.version("trained"), ["model"], condition)["model"].to_pylist()
     }
     return Person(
@@ -94,31 +93,24 @@ def find(night: Night, subject: str) -> Person:
 
 def remove(lake: Lake, person: Person) -> dict[str, int]:
     """Delete what was found from the newest version of each table; returns rows removed by table."""
-    removed = {}
-    for table in REACH:
-        before = _count(lake, table)
-        if not before:
-            continue
-        for condition in reached(lake, person, table):
-            lake.delete(table, condition)
-        removed[table] = before - _count(lake, table)
-    return removed
+    there = [table for table in REACH if lake.version(table) is not None]
+    return {table: sum(lake.delete(table, condition) for condition in reached(lake, person, table)) for table in there}
 
 
 def reached(lake: Lake, person: Person, table: str) -> Iterator[str]:
     """Conditions that together are true of the person's rows of a table."""
     kind, column = REACH[table]
     if kind == "row":
-        yield from _conditions(column, person.rows)
+        yield from among(column, person.rows)
     elif kind == "place":
         for file, line, step in person.refused:
             yield f"(file = '{file}' AND line = {line} AND step = '{step}')"
     elif table == "calls":
         ids = set(person.examples)
         items = {item for batch in lake.scan(table, lake.version(table), [column]) for item in batch[column].to_pylist() if item}
-        yield from _conditions(column, sorted(item for item in items if not ids.isdisjoint(item.split())))
+        yield from among(column, sorted(item for item in items if not ids.isdisjoint(item.split())))
     else:
-        yield from _conditions(column, person.examples)
+        yield from among(column, person.examples)
 
 
 def _examples(lake: Lake, own: str, ids: set[str], texts: set[str]) -> tuple[set[str], set[str]]:
@@ -130,7 +122,7 @@ def _examples(lake: Lake, own: str, ids: set[str], texts: set[str]) -> tuple[set
         for example, held in zip(batch["example_id"].to_pylist(), batch["rows"].to_pylist(), strict=True):
             if held and not ids.isdisjoint(json.loads(held)):
                 quoting.add(example)
-    conditions = [own, *_conditions("example_id", sorted(quoting))]
+    conditions = [own, *among("example_id", sorted(quoting))]
     for condition in conditions:
         for row in lake.read("examples", lake.version("examples"), ["example_id", "night", "prompt"], condition).to_pylist():
             found.add(row["example_id"])
@@ -177,16 +169,3 @@ def _refused(lake: Lake, subject: str, places: dict[str, set[int]], texts: set[s
             if row["line"] in places.get(row["file"], ()) or word.search(row["raw"]):
                 texts.add(row["raw"])
                 yield row["file"], row["line"], row["step"]
-
-
-def _conditions(column: str, values: Collection[str]) -> Iterator[str]:
-    """`column IN (...)` in parts of IN_LIST values; none for no values."""
-    ordered = list(values)
-    for start in range(0, len(ordered), IN_LIST):
-        listed = ", ".join("'" + value.replace("'", "''") + "'" for value in ordered[start : start + IN_LIST])
-        yield f"{column} IN ({listed})"
-
-
-def _count(lake: Lake, table: str) -> int:
-    version = lake.version(table)
-    return sum(batch.num_rows for batch in lake.scan(table, version, [REACH[table][1]])) if version is not None else 0

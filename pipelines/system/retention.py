@@ -29,9 +29,7 @@ def retire(night: Night) -> dict[str, int]:
             where = f"night < '{until}'" + "".join(
                 f" AND NOT COALESCE({part}, FALSE)" for one in kept for part in person.reached(night.lake, one, table)
             )
-            gone[table] = sum(batch.num_rows for batch in night.lake.scan(table, version, ["night"], where))
-            if gone[table]:
-                night.lake.delete(table, where)
+            gone[table] = night.lake.delete(table, where)
         upkeep.compact(night.lake, table, VACUUM_HOURS if days else HISTORY_HOURS)
     return {table: count for table, count in gone.items() if count}
 

@@ -15,10 +15,10 @@ from typing import Any
 from pipelines.data.contract import texts
 from pipelines.data.contract.languages import Identifier
 from pipelines.data.contract.looks import Column
+from pipelines.data.reading.disk import disk
 from pipelines.data.reading.mapping import OURS, Mapping, accept, mapping
 from pipelines.data.reading.readers import opened
 from pipelines.data.reading.rows import Refusal, Row
-from pipelines.data.reading.sources import disk
 from pipelines.errors import UserError
 from pipelines.sections import Contract, Source, UseCase
 from pipelines.settings import CONTRACT, check, default_profile, load_profile, load_usecase

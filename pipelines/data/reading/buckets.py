@@ -43,6 +43,17 @@ def fetch(uri: str, path: Path) -> None:
         client.download_file(bucket, key, str(path))
 
 
+def store(uri: str, path: Path) -> None:
+    """Write a file over an object, and remove the object's older versions."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    with _client(uri) as client:
+        client.upload_file(str(path), bucket, key)
+        for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=key):
+            for old in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                if old["Key"] == key and not old["IsLatest"]:
+                    client.delete_object(Bucket=bucket, Key=key, VersionId=old["VersionId"])
+
+
 @contextlib.contextmanager
 def _client(uri: str) -> Iterator["BaseClient"]:
     """A client that takes its endpoint and credentials from the environment (AWS_*); its errors name the URI."""
@@ -53,5 +64,5 @@ def _client(uri: str) -> Iterator["BaseClient"]:
         yield boto3.client("s3")
     except (BotoCoreError, ClientError) as error:
         raise UserError(
-            f"{uri} could not be read: {error}. Check the bucket, and AWS_ENDPOINT_URL and the credentials in the environment"
+            f"{uri} could not be read or written: {error}. Check the bucket, and AWS_ENDPOINT_URL and the credentials in the environment"
         ) from None

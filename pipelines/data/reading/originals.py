@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
+from pipelines.data.reading import buckets
 from pipelines.data.reading.disk import disk
 from pipelines.data.reading.readers import opened
 from pipelines.data.reading.rows import Refusal
@@ -43,22 +44,14 @@ def without(path: Path, name: str, lines: Collection[int], target: Path) -> int:
 
 def put(found: Found, draft: Path) -> None:
     """Exchange a source file for its new one: local files by one rename, an object on S3 with its older versions."""
-    if found.path:
-        target = Path(found.path)
-        with disk(target), scratch(".part-", target.parent) as folder:
-            shutil.copyfile(draft, folder / target.name)
-            shutil.copymode(target, folder / target.name)
-            (folder / target.name).replace(target)
+    if not found.path:
+        buckets.store(found.shown, draft)
         return
-    import boto3
-
-    bucket, _, key = found.shown.removeprefix("s3://").partition("/")
-    client = boto3.client("s3")
-    client.upload_file(str(draft), bucket, key)
-    for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=key):
-        for old in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
-            if old["Key"] == key and not old["IsLatest"]:
-                client.delete_object(Bucket=bucket, Key=key, VersionId=old["VersionId"])
+    target = Path(found.path)
+    with disk(target), scratch(".part-", target.parent) as folder:
+        shutil.copyfile(draft, folder / target.name)
+        shutil.copymode(target, folder / target.name)
+        (folder / target.name).replace(target)
 
 
 def _rewrite(path: Path, name: str, lines: frozenset[int], target: Path) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pipelines.foundation import privacy
+from pipelines.foundation.lake import among
 from pipelines.foundation.step import Night
 from pipelines.release.slices import slice_value
 
@@ -151,10 +152,9 @@ def _failed(source: _Source) -> set[tuple[str, str]]:
 
 def _read(night: Night, table: str, version: object, ids: Iterable[str]) -> list[dict]:
     """Rows of one version by example; none where the version is not recorded."""
-    listed = ", ".join("'" + key.replace("'", "''") + "'" for key in ids)
-    if not isinstance(version, int) or not listed:
+    if not isinstance(version, int):
         return []
-    return night.lake.read(table, version, where=f"example_id IN ({listed})").to_pylist()
+    return [row for where in among("example_id", list(ids)) for row in night.lake.read(table, version, where=where).to_pylist()]
 
 
 def _losses(source: _Source, scores: dict[str, list[dict]]) -> tuple[list[Loss], dict[str, int]]:
