@@ -31,6 +31,10 @@ TAINTED = "contains_erased_data"
 log = logging.getLogger("pipelines.erase")
 
 
+class Unknown(UserError):
+    """Nothing is there of this subject, and it was never erased."""
+
+
 def erase(usecase: str, profile: str, subject: str) -> dict:
     """Remove a person; returns the certificate. Of a person who was erased before, and came no more, the earlier one.
 
@@ -65,8 +69,8 @@ def erase_requested(usecase: str, profile: str) -> dict:
             try:
                 _erase(night, asked["subject_id"])
                 outcome["done"].append(asked["id"])
-            except UserError as error:
-                log.warning("request %s: %s", asked["id"], str(error).replace(asked["subject_id"], "the subject"))
+            except Unknown:
+                log.warning("request %s: there is no row of its subject in any table of %s", asked["id"], usecase)
                 _forget(night, asked["subject_id"])
                 outcome["unknown"].append(asked["id"])
     return outcome | alerts(night)
@@ -168,7 +172,7 @@ def _known(night: Night, subject: str) -> dict:
     person_hash = subjects.digest(night.lake, subject)
     earlier = [entry for entry in ledger.entries(night.lake) if entry.kind == "erasure" and entry.body["subject"] == person_hash]
     if not earlier:
-        raise UserError(
+        raise Unknown(
             f"there is no row of the subject {subject!r} in any table of {night.usecase.name}, and no erasure of it in the ledger: "
             f"nothing was removed; is it the subject_id that the source gives?"
         )

@@ -149,6 +149,16 @@ def test_requests_are_worked_off_and_forgotten_but_for_those_under_a_hold(lake: 
     assert mentions(tmp_path, [BEN]) == {BEN: []}
 
 
+def test_a_request_that_could_not_be_worked_on_is_kept(lake: Lake, house: House) -> None:
+    asked = request("small", "local", ANNA)
+    house(sources=SOURCES, safety={"prompts": [{"path": "nowhere.csv"}]})
+    with pytest.raises(UserError, match=r"nowhere\.csv"):
+        erase_requested("small", "local")
+    assert left(lake, "requests", "id") == [asked["id"]]
+    house(sources=SOURCES)
+    assert erase_requested("small", "local")["done"] == [asked["id"]]
+
+
 def test_two_erasures_at_once_end_in_one(lake: Lake) -> None:
     found: list[dict] = []
     threads = [threading.Thread(target=lambda: found.append(erase("small", "local", ANNA))) for _ in range(2)]
